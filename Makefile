@@ -1,0 +1,37 @@
+# Every target makes the environment it needs; see README.md.
+PYTHON ?= python3
+# Colab's versions of August 2026, but for the Python itself.
+COLAB = tensorflow==2.20.0 keras==3.13.2 numpy==2.1.3 scipy==1.16.3 pillow==11.3.0 \
+	matplotlib==3.10.0 opencv-python-headless==5.0.0.93 tqdm==4.67.3 h5py==3.16.0
+
+.PHONY: test test-colab demo lint proofs clean
+
+test: .venv/installed
+	.venv/bin/python -m pytest
+
+test-colab: .venv-colab/installed
+	.venv-colab/bin/python -m pytest
+
+demo: .venv/installed
+	.venv/bin/python demo/demo.py
+
+lint: .venv/installed
+	.venv/bin/ruff check .
+
+# Slow: ten random kills, every kind of damage. See tests/proofs.py.
+proofs: .venv/installed
+	.venv/bin/python tests/proofs.py
+
+.venv/installed: pyproject.toml requirements.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet --editable ".[test]"
+	touch $@
+
+.venv-colab/installed: pyproject.toml requirements.txt
+	$(PYTHON) -m venv .venv-colab
+	.venv-colab/bin/python -m pip install --quiet $(COLAB) pytest
+	.venv-colab/bin/python -m pip install --quiet --no-deps --editable .
+	touch $@
+
+clean:
+	rm -rf .venv .venv-colab demo/run

@@ -1,0 +1,7 @@
+"""SRGAN experiments in Keras and TensorFlow: train, resume, compare, upscale."""
+
+__version__ = "0.1.0"
+
+
+class UserError(ValueError):
+    """A mistake that the user can mend; the message names the file and what to do."""

@@ -1,0 +1,280 @@
+"""The state of a run, to files and back, exactly, onto disks that fail.
+
+A checkpoint is `checkpoint-<step>.h5`, the whole state, and `checkpoint-<step>.json`,
+its manifest. The manifest is written last and is the commit: without one that holds
+the size and SHA-256 of the `.h5` (and its own), the checkpoint does not exist.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import re
+import shutil
+import socket
+import tempfile
+import time
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from srgan_tf import UserError, networks
+
+FORMAT_VERSION = 1
+KEEP = 3  # checkpoints of a run
+
+
+class RunFolder:
+    """The files of one run under a root that may be a slow or failing mount.
+
+    Everything is written on the local disk first and copied from there. A copy that
+    fails stays local, is named once, and is tried again at the next one: no error of
+    the root stops a training.
+    """
+
+    def __init__(self, root, run, log):
+        self.root, self.run, self.log = Path(root), run, log
+        self.checkpoints = self.root / "models" / run
+        key = hashlib.sha256(str(self.checkpoints.resolve()).encode()).hexdigest()[:16]
+        self.local = Path(tempfile.gettempdir()) / "srgan_tf" / key
+        self.generator = self.root / "models" / f"{run}.h5"
+        self.loss_log = self.root / "loss" / f"{run}.csv"
+        self.curves = self.root / "loss" / f"{run}.png"
+        self.samples = self.root / "output" / run
+        self.info = self.root / "info" / f"{run}.json"
+        self.summary = self.root / "info" / f"{run}_summary.txt"
+        self.run_id = None  # of the run that the local copies must belong to
+        self._pending = {}
+        self._failing = False
+        self._lock = None
+
+    def lock(self):
+        """Hold the run for this process; UserError naming the one that has it."""
+        self.local.mkdir(parents=True, exist_ok=True)
+        self._lock = open(self.local / "lock", "a+")  # noqa: SIM115: held until unlock
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip()
+            self._lock.close()
+            raise UserError(
+                f"{self.checkpoints} is being trained by {holder}: stop that run first, "
+                "or give this one another name with --run"
+            ) from None
+        self._lock.truncate(0)
+        since = time.strftime("%Y-%m-%d %H:%M:%S")
+        self._lock.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        self._lock.flush()
+
+    def unlock(self):
+        if self._lock:
+            self._lock.close()
+            self._lock = None
+
+    def put(self, path, write):
+        """Make the file at `path` by write(local path); keep trying if the root fails."""
+        name = f"{path.parent.name}-{path.name}"
+        local = self.local / name
+        self.local.mkdir(parents=True, exist_ok=True)
+        write(local)
+        self._pending[path] = local
+        for final, source in list(self._pending.items()):
+            partial = final.with_name(f".{final.name}.part")
+            try:
+                final.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copyfile(source, partial)
+                os.replace(partial, final)
+                source.unlink(missing_ok=True)
+                del self._pending[final]
+            except OSError as error:
+                self._warn(error)
+                return
+        self._failing = False
+
+    def put_text(self, path, text):
+        self.put(path, lambda local: local.write_text(text))
+
+    def _warn(self, error):
+        if not self._failing:
+            self.log({
+                "message": f"{self.root} fails ({error.strerror or error}): the run goes "
+                f"on with copies in {self.local} and tries again at every save"
+            })
+        self._failing = True
+
+    def save_checkpoint(self, manifest, networks_and_optimizers, loss_log):
+        """Write the checkpoint of manifest["step"]; its path, or the local copy's.
+
+        networks_and_optimizers: {name: variables}; loss_log: the CSV so far, bytes.
+        Raises UserError, writing nothing, when an array is not finite.
+        """
+        for name, variables in networks_and_optimizers.items():
+            for variable in variables:
+                if not np.all(np.isfinite(np.asarray(variable, dtype=np.float64))):
+                    raise UserError(
+                        f"{variable.path} of the {name} is not finite at step "
+                        f"{manifest['step']}: nothing of it was saved; "
+                        f"{self.last_good()}"
+                    )
+        self.local.mkdir(parents=True, exist_ok=True)
+        stem = self._free_stem(manifest["step"])
+        local = self.local / f"{stem}.h5"
+        with h5py.File(local, "w") as file:
+            for name, variables in networks_and_optimizers.items():
+                networks.write_variables(file.create_group(name), variables)
+            file["loss_log"] = np.frombuffer(loss_log, np.uint8)
+        with open(local, "rb+") as file:
+            os.fsync(file.fileno())
+        manifest = {
+            "format_version": FORMAT_VERSION,
+            "run_id": self.run_id,
+            **manifest,
+            "loss_log_bytes": len(loss_log),
+            "file": local.name,
+            "size": local.stat().st_size,
+            "sha256": _sha256(local),
+        }
+        try:
+            self.checkpoints.mkdir(parents=True, exist_ok=True)
+            final = self.checkpoints / local.name
+            with open(local, "rb") as source, open(final, "xb") as copy:
+                shutil.copyfileobj(source, copy, 2**20)
+                copy.flush()
+                os.fsync(copy.fileno())
+            if _sha256(final) != manifest["sha256"]:
+                raise OSError(None, f"{final.name} reads back otherwise than written")
+            _write_manifest(final.with_suffix(".json"), manifest)
+        except OSError as error:
+            self._warn(error)
+            _write_manifest(local.with_suffix(".json"), manifest)
+            self._delete_old(self.local)
+            return local
+        for path in self.local.glob("checkpoint-*"):
+            path.unlink(missing_ok=True)
+        self._delete_old(self.checkpoints)
+        return final
+
+    def _free_stem(self, step):
+        """A name never used before: a killed save may have left a part of a file."""
+        for attempt in range(1000):
+            stem = f"checkpoint-{step:08d}" + (f"-{attempt}" if attempt else "")
+            try:
+                used = list(self.checkpoints.glob(f"{stem}.*"))
+            except OSError:
+                used = []
+            if not used and not list(self.local.glob(f"{stem}.*")):
+                return stem
+        raise UserError(f"{self.checkpoints} holds 1,000 damaged saves of step {step}")
+
+    def _delete_old(self, folder):
+        """Drop what is older than the newest KEEP committed checkpoints."""
+        try:
+            kept = _manifests(folder)[:KEEP]
+            oldest = min(_order(path) for path in kept)
+            for path in folder.glob("checkpoint-*"):
+                if len(kept) == KEEP and _order(path) < oldest:
+                    path.unlink(missing_ok=True)
+        except OSError as error:
+            self._warn(error)
+
+    def newest_checkpoint(self):
+        """(path of the .h5, manifest) of the newest valid checkpoint, or None.
+
+        Damaged ones are named and passed over; if all are, UserError. Deletes nothing.
+        """
+        manifests = _manifests(self.checkpoints)
+        local = [
+            path for path in _manifests(self.local) if not _damage(path)
+            and json.loads(path.read_bytes())["run_id"] == self.run_id
+        ]
+        for path in sorted(manifests + local, key=_order, reverse=True):
+            damage = _damage(path)
+            if not damage:
+                manifest = json.loads(path.read_bytes())
+                return path.with_name(manifest["file"]), manifest
+            self.log({"message": f"{path.with_suffix('')}: {damage}; passed over"})
+        if manifests:
+            raise UserError(
+                f"{self.checkpoints}: none of its {len(manifests)} checkpoints is valid; "
+                "nothing was deleted: restore one from a copy, or give --run a new name"
+            )
+        return None
+
+    def last_good(self):
+        """In words, where the run can be taken up again."""
+        try:
+            newest = self.newest_checkpoint()
+        except UserError:
+            newest = None
+        return (
+            f"the last good checkpoint is {newest[0]}" if newest else
+            "there is no checkpoint yet"
+        )
+
+
+def restore(path, networks_and_optimizers):
+    """Assign every variable from a checkpoint's .h5; the loss log's bytes."""
+    with h5py.File(path, "r") as file:
+        for name, variables in networks_and_optimizers.items():
+            networks.read_variables(file[name], variables, path)
+        return file["loss_log"][()].tobytes()
+
+
+def _order(path):
+    """(step, attempt) of checkpoint-<step>[-<attempt>].*"""
+    match = re.match(r"checkpoint-(\d+)(?:-(\d+))?\.", path.name)
+    return (int(match[1]), int(match[2] or 0)) if match else (-1, 0)
+
+
+def _manifests(folder):
+    found = [path for path in folder.glob("checkpoint-*.json") if _order(path)[0] >= 0]
+    return sorted(found, key=_order, reverse=True)
+
+
+def _sha256(path):
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _manifest_text(manifest):
+    """Canonical text of a manifest with its own hash: any changed byte shows."""
+    body = {key: value for key, value in manifest.items() if key != "manifest_sha256"}
+    digest = hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+    return json.dumps({**body, "manifest_sha256": digest}, indent=1, sort_keys=True)
+
+
+def _write_manifest(path, manifest):
+    """Commit: written under another name, moved, read back."""
+    partial = path.with_name(f".{path.name}.part")
+    with open(partial, "w") as file:
+        file.write(_manifest_text(manifest))
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(partial, path)
+    if path.read_text() != _manifest_text(manifest):
+        raise OSError(None, f"{path.name} reads back otherwise than written")
+
+
+def _damage(path):
+    """What is wrong with the checkpoint of a manifest; empty if nothing is."""
+    try:
+        text = path.read_bytes()
+        manifest = json.loads(text)
+        if not isinstance(manifest, dict) or _manifest_text(manifest).encode() != text:
+            return "its manifest is damaged"
+        if manifest["format_version"] != FORMAT_VERSION:
+            return f"its format {manifest['format_version']} is not {FORMAT_VERSION}"
+        weights = path.with_name(manifest["file"])
+        if not weights.exists():
+            return f"{weights.name} is missing"
+        if weights.stat().st_size != manifest["size"]:
+            return f"{weights.name} has another size than its manifest says"
+        if _sha256(weights) != manifest["sha256"]:
+            return f"{weights.name} is damaged (its SHA-256 differs)"
+    except (ValueError, KeyError):
+        return "its manifest is damaged"
+    except OSError as error:
+        return f"it cannot be read ({error.strerror or error})"
+    return ""

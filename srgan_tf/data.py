@@ -1,0 +1,503 @@
+"""Folders and zips of photographs → a frozen split → batches of (low, high).
+
+Nothing here has a state: batch `index` of epoch `epoch` is a function of the seed, so a
+resumed run sees what an uninterrupted one would have seen. Zips are read in place and
+never unpacked to disk, so that nothing half unpacked can pass for the whole.
+"""
+
+import collections
+import concurrent.futures
+import dataclasses
+import functools
+import hashlib
+import itertools
+import json
+import math
+import os
+import pathlib
+import re
+import stat
+import threading
+import zipfile
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image
+
+from . import UserError, images
+
+MEMBER_BYTES = 256 * 2**20  # of one photograph in a zip
+ZIPS_BYTES = 256 * 2**30  # of all photographs in zips together
+MAX_UNREADABLE = 0.01  # a larger part of unreadable images stops a run
+
+# Random streams are PCG64([seed, epoch]) for the order of an epoch, and
+# PCG64([seed, epoch, index, 1 + place in the batch]) for a crop: numpy pads with zeros,
+# hence the 1. No epoch comes this far:
+_SPLIT = 2**31
+
+
+# Finding
+
+
+@dataclasses.dataclass(frozen=True)
+class Source:
+    """A photograph of a data set.
+
+    name: relative to the folder or zip it was found in, with forward slashes.
+    sha256: of the bytes of the file, hexadecimal. label: what errors call it.
+    read: gives the bytes of the file again. kept: the decoded pixels, or None.
+    """
+
+    name: str
+    sha256: str
+    label: str = dataclasses.field(compare=False)
+    read: Callable[[], bytes] = dataclasses.field(repr=False, compare=False)
+    kept: np.ndarray | None = dataclasses.field(repr=False, compare=False)
+
+    def pixels(self):
+        """uint8 [height, width, 3], from memory or decoded anew; do not write to it.
+
+        Raises UserError if the file is no longer what it was.
+        """
+        if self.kept is not None:
+            return self.kept
+        data = self.read()
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise UserError(f"{self.label} has changed since it was first read.")
+        return images.read_image(data, self.label)
+
+
+def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=None):
+    """All photographs in folders (searched recursively), zips and single files.
+
+    paths: one or more, mixed. minimum_side: pixels; images with a shorter side are left
+    out. memory_budget: bytes of decoded pixels to keep; images beyond it are decoded
+    whenever they are needed. log: called with {"message": words} for each image left
+    out, and once for their count. Hidden files and __MACOSX are not looked at.
+    Returns Sources sorted by name; their order and names do not tell which path came
+    first, nor where it lies. Raises UserError for a path without images, an unsafe or
+    damaged zip, nothing large enough, or more than MAX_UNREADABLE unreadable images.
+    """
+    log = _silent if log is None else log
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    entries = [entry for path in paths for entry in _entries(pathlib.Path(path))]
+    entries.sort(key=lambda entry: entry[0])
+    found, unreadable, small, unpacked = [], [], 0, 0
+    workers = os.cpu_count() or 2
+    results = stream(_examine, entries, workers, 2 * workers)
+    for (name, label, read, zipped), (sha256, pixels, size) in zip(
+        entries, results, strict=True
+    ):
+        unpacked += size if zipped else 0
+        if unpacked > ZIPS_BYTES:
+            raise UserError(f"{label}: the zips unpack to over {ZIPS_BYTES >> 30} GiB.")
+        if isinstance(pixels, UserError):
+            unreadable.append(label)
+            log({"message": f"skipped: {pixels}"})
+        elif min(pixels.shape[:2]) < minimum_side:
+            small += 1
+            shape = f"{pixels.shape[1]}x{pixels.shape[0]}"
+            log({"message": f"skipped: {label} is {shape}, under {minimum_side}."})
+        else:
+            keep = pixels.nbytes <= memory_budget
+            memory_budget -= pixels.nbytes if keep else 0
+            found.append(Source(name, sha256, label, read, pixels if keep else None))
+    if small or unreadable:
+        counts = f"{small} too small, {len(unreadable)} unreadable"
+        log({"message": f"skipped {counts} of {len(entries)} images."})
+    if len(unreadable) > MAX_UNREADABLE * len(entries):
+        raise UserError(
+            f"{len(unreadable)} of {len(entries)} images are unreadable"
+            f" ({_first(unreadable)}): mend or remove them."
+        )
+    if not found:
+        raise UserError(
+            f"{_first(paths)}: no image has {minimum_side} pixels on both sides:"
+            " give larger images or choose a smaller size."
+        )
+    return sorted(found, key=_key)
+
+
+def _silent(event):
+    """What logs where no log is given."""
+
+
+def _key(source):
+    return source.name, source.sha256
+
+
+def _first(names, count=3):
+    names = [str(name) for name in names]
+    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
+
+
+def _examine(entry):
+    """(sha256, pixels, bytes) of an image; a UserError in place of bad pixels."""
+    _, label, read, _ = entry
+    try:
+        data = read()
+    except UserError as error:
+        return None, error, 0
+    try:
+        pixels = images.read_image(data, label)
+    except UserError as error:
+        pixels = error
+    return hashlib.sha256(data).hexdigest(), pixels, len(data)
+
+
+def _entries(path):
+    """[(name, label, read, zipped)] of the photographs in a path."""
+    suffix = path.suffix.lower()
+    if path.is_dir():
+        files = [(name, path / name) for name in _walk(path)]
+    elif not path.exists():
+        raise UserError(f"{path} does not exist: check the path.")
+    elif suffix in images.EXTENSIONS:
+        files = [(path.name, path)]
+    elif path.is_file() and (suffix == ".zip" or zipfile.is_zipfile(path)):
+        return [(*entry, True) for entry in _Archive(path).entries()]
+    else:
+        raise UserError(f"{path} is neither a folder, nor a zip, nor a photograph.")
+    if not files:
+        raise UserError(
+            f"{path} holds no image: give a folder with {', '.join(images.EXTENSIONS)}"
+            " files (a zip inside it must be given by its own name)."
+        )
+    return [
+        (name, str(file), functools.partial(images.read_bytes, file), False)
+        for name, file in files
+    ]
+
+
+def _walk(folder):
+    """Relative names of a folder's photographs; links followed, but never in rounds."""
+
+    def refuse(error):
+        raise UserError(f"{error.filename} cannot be searched ({error.strerror}).")
+
+    names, seen = [], set()
+    for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(parent)
+        if real in seen:
+            folders.clear()
+            continue
+        seen.add(real)
+        folders.sort()
+        relative = pathlib.Path(parent).relative_to(folder)
+        names += [(relative / name).as_posix() for name in files]
+        folders[:] = [name for name in folders if _is_visible(name)]
+    return [name for name in names if _is_photograph(name)]
+
+
+def _is_visible(name):
+    parts = name.split("/")
+    return not any(
+        part == "__MACOSX" or (part[:1] == "." and part != ".") for part in parts
+    )
+
+
+def _is_photograph(name):
+    return _is_visible(name) and name.lower().endswith(images.EXTENSIONS)
+
+
+class _Archive:
+    """An open zip, its names checked, read by one thread at a time."""
+
+    def __init__(self, path):
+        self.path, self.lock = path, threading.Lock()
+        try:
+            self.file = zipfile.ZipFile(path)
+        except OSError as error:
+            raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+        except Exception as error:  # damaged directories raise several kinds
+            raise UserError(
+                f"{path} is cut short or no zip ({error}): fetch it again."
+            ) from error
+
+    def entries(self):
+        """[(name, label, read)] of the photographs; UserError for an unsafe member."""
+        found = []
+        for info in self.file.infolist():
+            name = info.filename.replace("\\", "/")
+            label = f"{self.path}/{name}"
+            if re.match("/|[A-Za-z]:", name) or ".." in name.split("/"):
+                raise UserError(f"{self.path} is unsafe: {name!r} leads out of it.")
+            if stat.S_ISLNK(info.external_attr >> 16):
+                raise UserError(f"{self.path} is unsafe: {name!r} is a link.")
+            if info.flag_bits & 1:
+                raise UserError(f"{self.path} is encrypted: unpack it and zip it anew.")
+            if not info.is_dir() and _is_photograph(name):
+                found.append((name, label, functools.partial(self.read, info, label)))
+        if not found:
+            raise UserError(f"{self.path} holds no image: give a zip of photographs.")
+        return found
+
+    def read(self, info, label):
+        """A member's bytes. What its header says of its size is not believed."""
+        try:
+            with self.lock, self.file.open(info) as member:
+                data = member.read(MEMBER_BYTES + 1)
+        except Exception as error:  # zipfile and zlib raise about six kinds
+            reason = " ".join(str(error).split()) or type(error).__name__
+            raise UserError(f"{label} is damaged ({reason}): zip it anew.") from error
+        if len(data) > MEMBER_BYTES:
+            raise UserError(f"{label} unpacks to over {MEMBER_BYTES >> 20} MiB.")
+        return data
+
+
+# Splitting
+
+
+@dataclasses.dataclass(frozen=True)
+class Split:
+    """The images to train and to validate with, each sorted by name."""
+
+    train: list
+    validate: list
+
+    @functools.cached_property
+    def description(self):
+        """{"train": [[name, sha256], …], "validate": …}, to be frozen as JSON."""
+        return {
+            "train": [list(_key(source)) for source in self.train],
+            "validate": [list(_key(source)) for source in self.validate],
+        }
+
+    @functools.cached_property
+    def data_hash(self):
+        """sha256 of the description."""
+        text = json.dumps(self.description, sort_keys=True, separators=(",", ":"))
+        return hashlib.sha256(text.encode()).hexdigest()
+
+
+def split_images(
+    found, validate, seed=0, how="random", limit=0, frozen=None, log=None
+):
+    """Split so that images of identical content never stand on both sides.
+
+    found: Sources. validate: Sources (copies of them are taken out of the training
+    images and named), or the fraction of `found` to validate with, in [0, 1): at least
+    one image if it is not 0. how: "random" (by the seed), or "first": the first images
+    by name train, the last validate. limit: only the first so many images of `found`;
+    0: all. frozen: the description of an earlier Split, which is then given again.
+    Raises UserError if that is impossible, or the images are not those of `frozen`.
+    """
+    log = _silent if log is None else log
+    pool = sorted(found, key=_key)[: limit or None]
+    if isinstance(validate, (int, float)):
+        split = _draw(pool, validate, seed, how)
+    else:
+        contents = {source.sha256 for source in validate}
+        train = [source for source in pool if source.sha256 not in contents]
+        for source in pool:
+            if source.sha256 in contents:
+                words = "is a validation image too: not trained on"
+                log({"message": f"skipped: {source.label} {words}."})
+        split = Split(train, sorted(validate, key=_key))
+    if not split.train:
+        raise UserError("every image is a validation image: nothing is left to train.")
+    if frozen is None:
+        return split
+    check_split(frozen, split.description)
+    validates = {tuple(pair) for pair in frozen["validate"]}
+    sides = {True: [], False: []}
+    for source in sorted(split.train + split.validate, key=_key):
+        sides[_key(source) in validates].append(source)
+    return Split(sides[False], sides[True])
+
+
+def _draw(pool, fraction, seed, how):
+    if not 0 <= fraction < 1:
+        raise UserError(f"a validation fraction of {fraction}: choose 0 to under 1.")
+    if how not in ("random", "first"):
+        raise UserError(f"a split {how!r} is unknown: choose random or first.")
+    groups = collections.defaultdict(list)  # copies of an image stay together
+    for source in pool:
+        groups[source.sha256].append(source)
+    groups = list(groups.values())
+    if fraction and len(groups) < 2:
+        raise UserError(
+            "one image cannot be split: give more, or others to validate with."
+        )
+    if how == "random":
+        generator = np.random.Generator(np.random.PCG64([seed, _SPLIT]))
+        groups = [groups[place] for place in generator.permutation(len(groups))]
+    wanted = max(1, round(fraction * len(pool))) if fraction else 0
+    validate = []
+    while len(validate) < wanted and len(groups) > 1:
+        validate += groups.pop()
+    return Split(sorted(itertools.chain(*groups), key=_key), sorted(validate, key=_key))
+
+
+def check_split(frozen, now):
+    """UserError if two descriptions of splits hold other images, saying which."""
+    before, after = (
+        collections.Counter(
+            tuple(pair) for side in ("train", "validate") for pair in split[side]
+        )
+        for split in (frozen, now)
+    )
+    if before == after:
+        return
+    missing = {name for name, _ in before - after}
+    new = {name for name, _ in after - before}
+    changes = {
+        "missing": missing - new, "new": new - missing, "changed": missing & new,
+    }  # fmt: skip
+    words = "; ".join(
+        f"{len(names)} {change} ({_first(sorted(names))})"
+        for change, names in changes.items()
+        if names
+    )
+    raise UserError(
+        f"the images are not those this run began with: {words}. Give the same data and"
+        " limits, or begin another run."
+    )
+
+
+# Batches
+
+
+class Batches:
+    """Batches of (low, high), a pure function of seed, epoch and index.
+
+    found: Sources. high_size: side of the square high images in pixels, a multiple of
+    images.SCALE. crop: "center", "random" or "resize" (the whole image to a square).
+    augment: words, applied in this order, each with its own chance:
+      "rotate_10": turned by up to 10 degrees (any whole number) to either side, without
+      black corners: by less where the image is too small. With "random" crops only;
+      "flip": left and right exchanged, or not; "turn": 0 to 3 quarter turns.
+    """
+
+    def __init__(self, found, batch_size, crop, high_size, seed, augment=()):
+        if not found:
+            raise UserError("there is no image to make batches of.")
+        if batch_size < 1:
+            raise UserError(f"batch_size={batch_size}: it must be at least 1.")
+        if high_size < images.SCALE or high_size % images.SCALE:
+            raise UserError(
+                f"high_size={high_size}: it must be a multiple of {images.SCALE}."
+            )
+        self.found, self.batch_size, self.seed = list(found), batch_size, seed
+        self.high_size = high_size
+        self.cut = functools.partial(
+            cut, crop=crop, high_size=high_size, augment=check_augment(crop, augment)
+        )
+        self._order = -1, None  # of the latest epoch: the same whoever works it out
+
+    @property
+    def steps_per_epoch(self):
+        """Whole batches in the images; 1 if they do not fill one."""
+        return max(1, len(self.found) // self.batch_size)
+
+    def batch(self, epoch, index):
+        """low uint8 [batch, h/4, w/4, 3] and high uint8 [batch, h, w, 3]."""
+        highs = []
+        order = self._permutation(epoch)
+        for place in range(self.batch_size):
+            source = self.found[order[(index * self.batch_size + place) % len(order)]]
+            entropy = [self.seed, epoch, index, 1 + place]
+            generator = np.random.Generator(np.random.PCG64(entropy))
+            pixels = source.pixels()
+            try:
+                highs.append(self.cut(pixels, generator=generator))
+            except UserError as error:
+                raise UserError(f"{source.label}: {error}") from error
+        return np.stack([images.bicubic_down(high) for high in highs]), np.stack(highs)
+
+    def _permutation(self, epoch):
+        known, order = self._order
+        if known != epoch:
+            generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
+            order = generator.permutation(len(self.found))
+            self._order = epoch, order
+        return order
+
+
+def check_augment(crop, augment):
+    """The words of Batches as a tuple; UserError for one that cannot be."""
+    if crop not in ("center", "random", "resize"):
+        raise UserError(f"crop={crop}: choose center, random or resize.")
+    for word in augment:
+        if not re.fullmatch(r"flip|turn|rotate_\d+", word):
+            raise UserError(f"augment={word}: choose from flip, turn, rotate_10.")
+        if word.startswith("rotate") and crop != "random":
+            raise UserError(f"augment={word} needs crop=random, not {crop}.")
+    return tuple(augment)
+
+
+def cut(pixels, crop, high_size, augment=(), generator=None):
+    """A high image of high_size x high_size from an image, see Batches.
+
+    generator: np.random.Generator; not needed for center and resize without augment.
+    """
+    if crop == "center":
+        high = images.center_crop(pixels, high_size)
+    elif crop == "resize":
+        high = images.bicubic_resize(pixels, (high_size, high_size))
+    else:
+        degrees = [int(word[7:]) for word in augment if word.startswith("rotate_")]
+        high = _random_crop(pixels, high_size, sum(degrees), generator)
+    if "flip" in augment and generator.integers(2):
+        high = high[:, ::-1]
+    if "turn" in augment:
+        high = np.rot90(high, generator.integers(4))
+    return np.ascontiguousarray(high)
+
+
+def _random_crop(pixels, size, degrees, generator):
+    """A square anywhere in the image, turned by up to so many degrees.
+
+    A square of side s turned by t fits in one of side s (cos t + sin |t|).
+    """
+    shortest = min(pixels.shape[:2])
+    region, angle = size, 0.0
+    if degrees:
+        angle = generator.uniform(-degrees, degrees)
+        room = shortest - shortest % 2 - 4  # 2 pixels a side for the bicubic kernel
+        widest = _widest_angle(room / size)
+        angle = min(max(angle, -widest), widest)
+    if angle:
+        turn = math.radians(abs(angle))
+        across = size * (abs(math.cos(turn)) + math.sin(turn))
+        region = 2 * math.ceil(across / 2 - 1e-9) + 4  # even, as size is
+    if region > shortest:
+        images.center_crop(pixels, region)  # says what is too small
+    top, left = (
+        generator.integers(side - region, endpoint=True) for side in pixels.shape[:2]
+    )
+    high = pixels[top : top + region, left : left + region]
+    if not angle:
+        return high
+    turned = Image.fromarray(high).rotate(angle, Image.Resampling.BICUBIC)
+    return images.center_crop(np.asarray(turned), size)
+
+
+def _widest_angle(room):
+    """The widest t in degrees with cos t + sin t <= room; 0 if there is none."""
+    if room <= 1:
+        return 0.0
+    if room >= math.sqrt(2):
+        return 180.0
+    return math.degrees(math.asin(room / math.sqrt(2))) - 45
+
+
+def stream(make, keys, workers=2, ahead=4):
+    """Yield make(key) for each key in their order, made ahead by threads.
+
+    workers: threads. ahead: results under way or waiting, which bounds the memory; keys
+    may be endless. An exception of make comes out at its key; nothing goes on running
+    after the last result or close(). (tf.data would run its maps one at a time when
+    operations are made deterministic.)
+    """
+    keys = iter(keys)
+    pool = concurrent.futures.ThreadPoolExecutor(workers)
+    try:
+        first = itertools.islice(keys, max(1, ahead))
+        waiting = collections.deque(pool.submit(make, key) for key in first)
+        while waiting:
+            result = waiting.popleft().result()
+            waiting.extend(pool.submit(make, key) for key in itertools.islice(keys, 1))
+            yield result
+    finally:
+        pool.shutdown(cancel_futures=True)

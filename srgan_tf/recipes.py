@@ -1,0 +1,327 @@
+"""Recipes: every number of an experiment in one frozen dataclass, and the named ones."""
+
+import dataclasses
+import difflib
+import json
+import math
+import re
+
+from srgan_tf import UserError
+
+
+@dataclasses.dataclass(frozen=True)
+class Recipe:
+    """One experiment. Durations are written as said: "200 steps", "25 epochs"."""
+
+    name: str
+    source: str
+    # Networks
+    generator: str = "srresnet"  # a key of networks.GENERATORS
+    residual_blocks: int = 16
+    filters: int = 64
+    batch_norm: bool = True  # in the generator
+    discriminator_filters: int = 64
+    precision: str = "auto"  # float32 | mixed_float16 | mixed_bfloat16 | auto
+    low_range: tuple = (-1.0, 1.0)  # of the generator's input
+    high_range: tuple = (-1.0, 1.0)  # of its output and of the discriminator's input
+    # Data
+    crop: str = "random"  # center | random | resize (the whole image to a square)
+    augment: tuple = ()  # of random crops, see data.Batches
+    high_size: int = 96  # pixels a side; low images are a quarter of it
+    batch_size: int = 16
+    limit: int = 0  # use the first so many images; 0: all
+    split: str = "random"  # how validation images are drawn: random | first
+    validate_fraction: float = 0.1  # where no --validate is given
+    validate_images: int = 16  # measured at most
+    validate_size: int = 0  # center crop of them, pixels a side; 0: high_size
+    sample_images: int = 4  # rows of a sample picture
+    # Losses: weighted terms, see losses.content_loss
+    pretrain_content: dict = dataclasses.field(default_factory=lambda: {"pixels": 1.0})
+    content: dict = dataclasses.field(
+        default_factory=lambda: {"vgg19/block5_conv4": 1.0}
+    )
+    adversarial_weight: float = 1e-3
+    real_label: float = 1.0  # means and standard deviations of the noisy labels
+    real_label_spread: float = 0.0
+    fake_label: float = 0.0
+    fake_label_spread: float = 0.0
+    generator_label: float = 1.0
+    generator_label_spread: float = 0.0
+    # Schedule
+    pretrain: str = "0 steps"  # the generator alone, by pretrain_content
+    gan: str = "0 steps"  # both, by content and the adversarial loss
+    learning_rate: str = "1e-4"  # see learning_rate_at
+    pretrain_learning_rate: str = ""  # empty: as learning_rate
+    beta_1: float = 0.9
+    epsilon: float = 1e-8
+    save_every: str = "25 epochs"
+    sample_every: str = "1 epoch"
+    validate_every: str = "1 epoch"
+
+
+@dataclasses.dataclass(frozen=True)
+class Stage:
+    """A stretch of steps [first_step, first_step + steps) trained in one way."""
+
+    name: str  # pretrain | gan
+    first_step: int
+    steps: int
+    first_epoch: int  # epochs count from 1 and begin anew with a stage
+    steps_per_epoch: int
+
+    @property
+    def last_step(self):
+        return self.first_step + self.steps
+
+    def position(self, step):
+        """(epoch from 1, index of the step in that epoch from 0)."""
+        epoch, index = divmod(step - self.first_step, self.steps_per_epoch)
+        return self.first_epoch + epoch, index
+
+    def ends_epoch(self, step):
+        """Whether the step is its epoch's last; a stage's last epoch may be short."""
+        _, index = self.position(step)
+        return index == self.steps_per_epoch - 1 or step == self.last_step - 1
+
+
+def stages(recipe, steps_per_epoch):
+    """The stages of a recipe that have any step, in order; UserError if none has."""
+    found, step, epoch = [], 0, 1
+    for name in ("pretrain", "gan"):
+        steps = duration_steps(getattr(recipe, name), steps_per_epoch)
+        if steps:
+            found.append(Stage(name, step, steps, epoch, steps_per_epoch))
+            step += steps
+            epoch += math.ceil(steps / steps_per_epoch)
+    if not found:
+        raise UserError(
+            f"recipe {recipe.name} trains nothing: set pretrain or gan to a duration, "
+            'for instance --set gan="100 epochs"'
+        )
+    return found
+
+
+def duration_steps(text, steps_per_epoch):
+    """Steps of a duration such as "200 steps" or "1 epoch"."""
+    match = re.fullmatch(r"\s*([\d_,]+)\s*(step|epoch)s?\s*", text)
+    if not match:
+        raise UserError(
+            f'"{text}" is no duration: write "200 steps" or "25 epochs"'
+        )
+    count = int(re.sub("[_,]", "", match[1]))
+    return count * (steps_per_epoch if match[2] == "epoch" else 1)
+
+
+def learning_rate_at(schedule, step, steps):
+    """Learning rate of the step-th of a stage's steps (from 0).
+
+    "1e-4" is constant; "1e-4, 1e-5 after 100000 steps" changes at that step (more
+    changes may follow); "5e-4 to 5e-5" falls along half a cosine over the stage.
+    """
+    number = r"\s*([-+.\deE]+)\s*"
+    try:
+        if match := re.fullmatch(f"{number}to{number}", schedule):
+            first, last = float(match[1]), float(match[2])
+            fraction = step / max(1, steps - 1)
+            rate = last + (first - last) * 0.5 * (1 + math.cos(math.pi * fraction))
+        else:
+            start, *changes = schedule.split(",")
+            first = last = rate = float(start)
+            for change in changes:
+                match = re.fullmatch(rf"{number}after\s+(\d+)\s+steps?\s*", change)
+                last = float(match[1])
+                rate = last if step >= int(match[2]) else rate
+    except (ValueError, TypeError):
+        first = last = rate = math.nan
+    if not (0 < first < 1 and 0 < last < 1):
+        raise UserError(
+            f'learning rate "{schedule}" is not understood: write "1e-4", '
+            '"1e-4, 1e-5 after 100000 steps" or "5e-4 to 5e-5" (each between 0 and 1)'
+        )
+    return rate
+
+
+def with_settings(recipe, settings):
+    """The recipe with "key=value" settings applied, typed and checked."""
+    fields = {
+        field.name: field.type
+        for field in dataclasses.fields(Recipe)
+        if field.name not in ("name", "source")
+    }
+    changes = {}
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        if not equals:
+            raise UserError(f'--set {setting} lacks a value: write "key=value"')
+        if key not in fields:
+            near = difflib.get_close_matches(key, fields, 1, 0)
+            raise UserError(f"there is no setting {key}; did you mean {near[0]}?")
+        changes[key] = _typed(key, fields[key], text)
+    return check(dataclasses.replace(recipe, **changes))
+
+
+def _typed(key, kind, text):
+    """The value of a setting's text: JSON where the field is no text."""
+    if kind is str:
+        return text
+    try:
+        value = json.loads(text)
+    except ValueError:
+        value = text
+    if kind is tuple and isinstance(value, str):
+        value = [word.strip() for word in text.split(",") if word.strip()]
+    if kind is tuple and isinstance(value, list):
+        return tuple(value)
+    if kind is float and type(value) is int:
+        value = float(value)
+    if type(value) is not kind:
+        hints = {int: "a whole number", float: "a number", bool: "true or false"}
+        hint = hints.get(kind, 'JSON such as {"pixels": 1.0} or [0.0, 1.0]')
+        raise UserError(f"{key}={text} is not understood: it takes {hint}")
+    return value
+
+
+def check(recipe):
+    """The recipe, if its values make sense; UserError naming the first that does not."""
+    stages(recipe, 1)
+    for field in ("save_every", "sample_every", "validate_every"):
+        if duration_steps(getattr(recipe, field), 1) < 1:
+            raise UserError(f"{field} is 0: set it to at least 1 step")
+    for schedule in (recipe.learning_rate, recipe.pretrain_learning_rate):
+        if schedule:
+            learning_rate_at(schedule, 0, 1)
+    for field in ("crop", "split", "precision"):
+        choices = {
+            "crop": ("center", "random", "resize"),
+            "split": ("random", "first"),
+            "precision": ("auto", "float32", "mixed_float16", "mixed_bfloat16"),
+        }[field]
+        if getattr(recipe, field) not in choices:
+            raise UserError(
+                f"{field}={getattr(recipe, field)}: choose one of {', '.join(choices)}"
+            )
+    for field in ("residual_blocks", "filters", "discriminator_filters", "batch_size",
+                  "validate_images", "sample_images"):
+        if getattr(recipe, field) < 1:
+            raise UserError(f"{field}={getattr(recipe, field)}: it must be at least 1")
+    for field in ("high_size", "validate_size"):
+        size = getattr(recipe, field)
+        if size % 4 or (size or recipe.high_size) < 24:
+            raise UserError(f"{field}={size}: it must be a multiple of 4, at least 24")
+    if not 0 < recipe.validate_fraction < 1:
+        raise UserError(
+            f"validate_fraction={recipe.validate_fraction}: it must lie between 0 and 1"
+        )
+    for field in ("low_range", "high_range"):
+        bounds = getattr(recipe, field)
+        if len(bounds) != 2 or not bounds[0] < bounds[1]:
+            raise UserError(f"{field}={list(bounds)}: write [lowest, highest]")
+    for field in ("pretrain_content", "content"):
+        terms = getattr(recipe, field)
+        if not terms or not all(
+            type(weight) in (int, float) and 0 < weight < math.inf
+            for weight in terms.values()
+        ):
+            raise UserError(
+                f'{field}={json.dumps(terms)}: write {{"term": weight}} with weights '
+                "above 0"
+            )
+    return recipe
+
+
+_LEDIG = "Ledig et al. 2017, arXiv:1609.04802"
+_UPSAMPLER = "UpSampler 2019, github.com/Jacklu0831/UpSampler"
+
+_ledig2017 = Recipe(
+    name="ledig2017",
+    source=_LEDIG,
+    # The paper augments nothing beyond random crops; flips and turns cost nothing
+    # and every replication adds them.
+    augment=("flip", "turn"),
+    pretrain="1000000 steps",
+    gan="200000 steps",
+    pretrain_learning_rate="1e-4",
+    learning_rate="1e-4, 1e-5 after 100000 steps",
+    save_every="5000 steps",
+    sample_every="5000 steps",
+)
+
+_coco = Recipe(
+    name="coco",
+    source=_UPSAMPLER + ", Model A",
+    generator="upsampling",
+    crop="center",
+    high_size=176,
+    batch_size=32,
+    real_label=0.9,
+    real_label_spread=0.05,
+    fake_label=0.1,
+    fake_label_spread=0.05,
+    generator_label=0.9,
+    generator_label_spread=0.05,
+    gan="2500 epochs",
+)
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        _ledig2017,
+        dataclasses.replace(
+            _ledig2017,
+            name="srresnet",
+            source=_LEDIG + ", stage 1 alone",
+            gan="0 steps",
+        ),
+        _coco,
+        dataclasses.replace(_coco, name="celeba", source=_UPSAMPLER + ", Model B"),
+        Recipe(
+            name="tiny",
+            source="this project: the demonstration and the tests",
+            residual_blocks=2,
+            filters=8,
+            discriminator_filters=8,
+            augment=("flip", "turn"),
+            high_size=64,
+            batch_size=8,
+            content={"pixels": 1.0},
+            pretrain="20 epochs",
+            gan="20 epochs",
+            learning_rate="1e-3",
+            save_every="5 epochs",
+        ),
+    )
+}
+
+
+def get_recipe(name):
+    """The named recipe; UserError with the nearest name for another."""
+    if name not in RECIPES:
+        near = difflib.get_close_matches(name, RECIPES, 1, 0)
+        raise UserError(
+            f"there is no recipe {name}; did you mean {near[0]}? "
+            "`srgan recipes` lists them"
+        )
+    return RECIPES[name]
+
+
+def describe(recipe):
+    """(name, networks, losses, schedule, source) of a recipe, in words."""
+    networks = f"{recipe.generator} {recipe.residual_blocks}x{recipe.filters}"
+    losses, schedule = [], []
+    for stage in ("pretrain", "gan"):
+        length = getattr(recipe, stage)
+        if duration_steps(length, 1) == 0:
+            continue
+        terms = recipe.pretrain_content if stage == "pretrain" else recipe.content
+        words = [name if weight == 1 else f"{weight:g} {name}"
+                 for name, weight in terms.items()]
+        rate = recipe.learning_rate
+        if stage == "gan":
+            words.append(f"{recipe.adversarial_weight:g} adversarial")
+        elif recipe.pretrain_learning_rate:
+            rate = recipe.pretrain_learning_rate
+        losses.append(" + ".join(words))
+        schedule.append(f"{stage} {length} at {rate}")
+    return (
+        recipe.name, networks, "; ".join(losses), "; ".join(schedule), recipe.source,
+    )  # fmt: skip

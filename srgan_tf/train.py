@@ -1,0 +1,464 @@
+"""A run: prepared, taken up where it stands, trained in a loop that can be stopped."""
+
+import dataclasses
+import json
+import math
+import platform
+import signal
+import subprocess
+import threading
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from srgan_tf import (
+    UserError,
+    __version__,
+    checkpoint,
+    data,
+    images,
+    metrics,
+    networks,
+    plots,
+    recipes,
+    steps,
+)
+
+COLUMNS = (
+    "epoch", "step", "stage", "seconds", "images_per_second", "learning_rate",
+    "perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake",
+    "psnr_y", "ssim_y",
+)  # fmt: skip
+MEASURES = ("perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake")
+
+
+class _Signals:
+    """Notes SIGINT and SIGTERM, so that the step under way is finished; once.
+
+    A second signal acts as if nobody had asked to finish.
+    """
+
+    def __enter__(self):
+        self.received = None
+        self._previous = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self._previous[number] = signal.signal(number, self._note)
+        return self
+
+    def _note(self, number, frame):
+        self.received = number
+        self._restore()
+
+    def _restore(self):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+    def __exit__(self, *_):
+        self._restore()
+
+
+class Run:
+    """One run of a recipe on data, in its folder: prepared, resumed, trained."""
+
+    def __init__(self, recipe, paths, validate=(), root=".", run="", seed=0,
+                 weights=None, memory_budget=2 * 2**30, log=lambda event: None,
+                 writes=True):
+        """Find the images, split them, build the networks, take up a checkpoint.
+
+        paths, validate: folders, zips, images; weights: see features.build_extractor;
+        memory_budget: bytes of decoded images kept; log: called with a dict for every
+        event ("message", "step" or "epoch"); writes: False for a dry run.
+        Raises UserError for whatever the user must mend before training can start.
+        """
+        tf.config.experimental.enable_op_determinism()
+        self.recipe, self.seed, self.log = recipe, seed, log
+        self.folder = checkpoint.RunFolder(root, run or recipe.name, log)
+        if writes:
+            self.folder.lock()
+        try:
+            self._prepare(paths, validate, weights, memory_budget, writes)
+        except BaseException:
+            self.folder.unlock()
+            raise
+
+    def _prepare(self, paths, validate, weights, memory_budget, writes):
+        recipe = self.recipe
+        self.trainer = steps.Trainer(recipe, self.seed, weights)
+        found = data.find_images(
+            paths, recipe.high_size if recipe.crop != "resize" else 16,
+            memory_budget, self.log,
+        )  # fmt: skip
+        self.validate_size = recipe.validate_size or recipe.high_size
+        measured = validate and data.find_images(
+            validate, self.validate_size, memory_budget, self.log
+        )
+        frozen = self._frozen()
+        self.split = data.split_images(
+            found, measured or recipe.validate_fraction, self.seed,
+            limit=recipe.limit, how=recipe.split, log=self.log,
+            frozen=frozen and frozen["split"],
+        )  # fmt: skip
+        self.batches = data.Batches(
+            self.split.train, recipe.batch_size, recipe.crop, recipe.high_size,
+            self.seed, recipe.augment,
+        )  # fmt: skip
+        self.stages = recipes.stages(recipe, self.batches.steps_per_epoch)
+        self.last_step = self.stages[-1].last_step
+        self.first_step, self.rows, self.sums, self.best = 0, [], {}, {}
+        if frozen:
+            self._check_settings(frozen)
+            self.folder.run_id = frozen["run_id"]
+            if newest := self.folder.newest_checkpoint():
+                self._restore(*newest)
+        elif writes:
+            self._refuse_orphans()
+        if writes:
+            self._write_info(frozen)
+
+    # Taking up a run --------------------------------------------------------------
+
+    def _frozen(self):
+        """What info/<run>.json says, if the run has begun before."""
+        path = self.folder.info
+        if not path.exists():
+            return None
+        try:
+            frozen = json.loads(path.read_text())
+            frozen["split"], frozen["recipe"], frozen["seed"], frozen["run_id"]  # noqa: B018
+        except (ValueError, KeyError, TypeError):
+            raise UserError(
+                f"{path} is damaged: restore it from a copy, or give --run a new name"
+            ) from None
+        return frozen
+
+    def _refuse_orphans(self):
+        if list(self.folder.checkpoints.glob("checkpoint-*.json")):
+            raise UserError(
+                f"{self.folder.info} is missing but {self.folder.checkpoints} holds "
+                "checkpoints: restore it from a copy, or give --run a new name"
+            )
+
+    def _check_settings(self, frozen):
+        """A run goes on with the settings it began with; UserError naming a changed one.
+
+        How often things are written may change, and so may how long a stage lasts.
+        """
+        may_change = {"save_every", "sample_every", "validate_every", "pretrain", "gan",
+                      "sample_images", "precision", "source"}
+        now = json.loads(json.dumps(dataclasses.asdict(self.recipe)))
+        changed = [
+            f"{key} was {json.dumps(frozen['recipe'].get(key))} and is {json.dumps(value)}"
+            for key, value in [*now.items(), ("seed", self.seed)]
+            if key not in may_change
+            and value != {**frozen["recipe"], "seed": frozen["seed"]}.get(key)
+        ]
+        if frozen["precision"] != self.trainer.generator.dtype_policy.name:
+            changed.append(
+                f"precision was {frozen['precision']} and is "
+                f"{self.trainer.generator.dtype_policy.name}"
+            )
+        if changed:
+            raise UserError(
+                f"{self.folder.info} began otherwise: {'; '.join(changed)}. Give the "
+                "settings it began with, or --run a new name"
+            )
+
+    def _restore(self, path, manifest):
+        step = manifest["step"]
+        last = next((s for s in self.stages if s.first_step < step <= s.last_step), None)
+        done = last and [last.name, *last.position(step - 1)]
+        if step and done != manifest["last_position"]:
+            raise UserError(
+                f"{path} stands in another place of the schedule than its {step} steps "
+                "say now: a stage that is over cannot be made longer or shorter"
+            )
+        loss_log = checkpoint.restore(path, self.trainer.variables())
+        if self.trainer.iterations() != manifest["iterations"]:
+            raise UserError(f"{path}: the optimizers were not restored as saved")
+        self.first_step = step
+        self.rows = loss_log.decode().splitlines()[1:]
+        self.sums, self.best = manifest["sums"], manifest["best"]
+        self.log({"message": f"resumed from {path}"})
+
+    def _write_info(self, frozen):
+        folder = self.folder
+        info = frozen or {"run_id": f"{time.time_ns():x}"}
+        folder.run_id = info["run_id"]
+        info |= {
+            "run": folder.run,
+            "recipe": dataclasses.asdict(self.recipe),
+            "seed": self.seed,
+            "precision": self.trainer.generator.dtype_policy.name,
+            "versions": versions(),
+            "steps_per_epoch": self.batches.steps_per_epoch,
+            "data_hash": self.split.data_hash,
+            "split": self.split.description,
+        }
+        folder.put_text(folder.info, json.dumps(info, indent=1) + "\n")
+        if not frozen:
+            folder.put_text(folder.summary, self.summary())
+        self._write_loss_log()
+
+    def summary(self):
+        """The networks' tables, as text."""
+        lines = []
+        for network in self.trainer.networks():
+            network.summary(print_fn=lambda line, **_: lines.append(line))
+        return "\n".join(lines) + "\n"
+
+    # Training ----------------------------------------------------------------------
+
+    def train(self):
+        """Train from where the run stands to its end; the signal that ended it, or None.
+
+        Raises UserError when a loss is not finite; nothing of that step is saved.
+        """
+        step = self.first_step
+        try:
+            with _Signals() as signals:
+                for stage in self.stages:
+                    if step < stage.last_step and not signals.received:
+                        step = self._train_stage(stage, step, signals)
+            if step == self.first_step and not self.folder.generator.exists():
+                self._write_generator(step)
+        finally:
+            self.folder.unlock()
+        return signals.received
+
+    def _train_stage(self, stage, step, signals):
+        if step == stage.first_step:
+            self.trainer.begin_stage()
+        every = {
+            key: recipes.duration_steps(
+                getattr(self.recipe, f"{key}_every"), stage.steps_per_epoch
+            )
+            for key in ("save", "sample", "validate")
+        }
+        keys = ((number, *stage.position(number)) for number in range(step, stage.last_step))
+        stream = data.stream(lambda key: self.batches.batch(*key[1:]), keys)
+        started = time.perf_counter()
+        for low, high in stream:
+            measures = self.trainer.step(stage, step, low, high)
+            self._check_finite(step, measures)
+            now = time.perf_counter()
+            self._add(measures, now - started, len(low))
+            started = now
+            last = step == stage.last_step - 1
+            local = step - stage.first_step + 1
+            self.log({"step": step + 1, "stage": stage.name, "of": self.last_step,
+                      "images": len(low), **measures})
+            if stage.ends_epoch(step):
+                self._end_epoch(stage, step, last or due(local, every["validate"], stage))
+            if last or (stage.ends_epoch(step) and due(local, every["sample"], stage)):
+                self._write_sample(stage.position(step)[0])
+            step += 1
+            if last or local % every["save"] == 0 or signals.received:
+                self.save(step, stage)
+                started = time.perf_counter()
+            if signals.received:
+                break
+        stream.close()
+        return step
+
+    def _check_finite(self, step, measures):
+        for name, value in measures.items():
+            if not math.isfinite(value):
+                raise UserError(
+                    f"the {name} loss of step {step + 1} is {value}: the run stopped and "
+                    f"saved nothing of it; {self.folder.last_good()}. Try a smaller "
+                    "learning rate, or --precision float32"
+                )
+
+    def _add(self, measures, seconds, count):
+        """Sums of the epoch so far; they are part of a checkpoint."""
+        for name, value in {**measures, "seconds": seconds, "images": count,
+                            "steps": 1}.items():
+            self.sums[name] = self.sums.get(name, 0) + value
+
+    def _end_epoch(self, stage, step, validate):
+        sums, self.sums = self.sums, {}
+        scores = self.validate() if validate else {}
+        rate = float(self.trainer.generator_optimizer.learning_rate.numpy())
+        row = {
+            "epoch": stage.position(step)[0],
+            "step": step + 1,
+            "stage": stage.name,
+            "seconds": round(sums["seconds"], 3),
+            "images_per_second": round(sums["images"] / sums["seconds"], 3),
+            "learning_rate": rate,
+            **{name: sums[name] / sums["steps"] for name in MEASURES if name in sums},
+            **scores,
+        }
+        for name, value in scores.items():
+            if value > self.best.get(name, [-math.inf])[0]:
+                self.best[name] = [value, step + 1]
+        self.rows.append(",".join(
+            f"{row[name]:.9g}" if isinstance(row.get(name), float) else
+            str(row.get(name, "")) for name in COLUMNS
+        ))
+        self._write_loss_log()
+        self.log({"epoch": row["epoch"], **row})
+
+    def _loss_log(self):
+        return "\n".join([",".join(COLUMNS), *self.rows]) + "\n"
+
+    def _write_loss_log(self):
+        self.folder.put_text(self.folder.loss_log, self._loss_log())
+
+    # Looking -----------------------------------------------------------------------
+
+    def _validation(self, count):
+        """The first `count` validation images as [(low, high)], center crops."""
+        for image in self.split.validate[:count]:
+            pixels = image.pixels()
+            if self.recipe.crop == "resize":
+                size = (self.validate_size, self.validate_size)
+                high = images.bicubic_resize(pixels, size)
+            else:
+                high = images.center_crop(pixels, self.validate_size)
+            yield images.bicubic_down(high), high
+
+    def validate(self):
+        """{"psnr_y", "ssim_y"}: means over the validation images, crop 4."""
+        scores = []
+        for low, high in self._validation(self.recipe.validate_images):
+            super_resolved = networks.super_resolve(self.trainer.generator, low)
+            scores.append([
+                measure(super_resolved, high, crop=images.SCALE, luma=True)
+                for measure in (metrics.psnr, metrics.ssim)
+            ])
+        if not scores:
+            return {}
+        psnr, ssim = np.mean(scores, axis=0)
+        return {"psnr_y": float(psnr), "ssim_y": float(ssim)}
+
+    def _write_sample(self, epoch):
+        rows = []
+        for low, high in self._validation(self.recipe.sample_images):
+            super_resolved = networks.super_resolve(self.trainer.generator, low)
+            rows.append([low, images.bicubic_up(low), super_resolved, high])
+        if rows:
+            titles = ("low", "bicubic", "super-resolved", "high")
+            picture = plots.gallery(rows, titles)
+            path = self.folder.samples / f"epoch_{epoch}.png"
+            self.folder.put(path, lambda local: images.write_image(local, picture))
+
+    # Saving ------------------------------------------------------------------------
+
+    def save(self, step, stage):
+        """A checkpoint, the generator alone, and the curves."""
+        manifest = {
+            "run": self.folder.run,
+            "recipe": self.recipe.name,
+            "stage": stage.name,
+            "epoch": stage.position(step - 1)[0],
+            "last_position": [stage.name, *stage.position(step - 1)],
+            "step": step,
+            "seed": self.seed,
+            "best": self.best,
+            "sums": self.sums,
+            "iterations": self.trainer.iterations(),
+            "data_hash": self.split.data_hash,
+            "versions": versions(),
+        }
+        path = self.folder.save_checkpoint(
+            manifest, self.trainer.variables(), self._loss_log().encode()
+        )
+        self._write_generator(step)
+        if self.rows:
+            log = plots.read_loss_log(self.folder.loss_log)
+            figure = plots.loss_curves(log, title=self.folder.run)
+            self.folder.put(
+                self.folder.curves, lambda local: plots.save_figure(figure, local)
+            )
+        self.log({"saved": str(path), "step": step})
+
+    def _write_generator(self, step):
+        generator = self.trainer.generator
+        generator.settings = dataclasses.replace(generator.settings, step=step)
+        self.folder.put(
+            self.folder.generator,
+            lambda local: networks.save_generator(generator, local),
+        )
+
+    # Before training ------------------------------------------------------------------
+
+    def dry_run(self, seconds=10.0):
+        """Facts of the run and a measured step, as {words: value}; trains in memory.
+
+        The state is thrown away afterwards: use the object for nothing else.
+        """
+        stage = self.stages[-1]
+        first = self.batches.batch(stage.first_epoch, 0)
+        self.trainer.step(stage, stage.first_step, *first)  # compiles
+        keys = ((stage.first_epoch, index) for index in range(10**9))
+        stream = data.stream(lambda key: self.batches.batch(*key), keys)
+        constant, real = [], []
+        end = time.perf_counter() + seconds
+        while time.perf_counter() < end or len(real) < 3:
+            # In turn, so that both meet the same load of the machine.
+            for times, batch in ((constant, lambda: first), (real, lambda: next(stream))):
+                started = time.perf_counter()
+                self.trainer.step(stage, stage.first_step, *batch())
+                times.append(time.perf_counter() - started)
+        stream.close()
+        step = float(np.median(real))
+        size = sum(
+            math.prod(variable.shape) * 4
+            for variables in self.trainer.variables().values()
+            for variable in variables
+        )
+        return {
+            "recipe": f"{self.recipe.name}: {self.recipe.source}",
+            **{
+                network.name: f"{network.count_params():,} parameters"
+                for network in self.trainer.networks()
+            },
+            "images": f"{len(self.split.train)} to train, "
+            f"{len(self.split.validate)} to validate",
+            "precision": self.trainer.generator.dtype_policy.name,
+            "a step": f"{step:.3f} s, {self.recipe.batch_size / step:.1f} images/s",
+            "data": f"{step / np.median(constant):.2f} of a step with constant tensors",
+            "an epoch": f"{self.batches.steps_per_epoch} steps, "
+            f"{duration(step * self.batches.steps_per_epoch)}",
+            "the run": f"{self.last_step - self.first_step:,} steps to go, "
+            f"{duration(step * (self.last_step - self.first_step))} "
+            f"at the speed of stage {stage.name}",
+            "a checkpoint": f"{size / 1e6:.0f} MB, {checkpoint.KEEP} are kept",
+        }
+
+
+def due(local, every, stage):
+    """Whether a multiple of `every` steps fell into the epoch that ends at `local`."""
+    before = (local - 1) // stage.steps_per_epoch * stage.steps_per_epoch
+    return local // every > before // every
+
+
+def duration(seconds):
+    """Seconds as a person says them: "3 h 20 min", "45 s"."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    return f"{minutes // 60:,} h {minutes % 60} min"
+
+
+def versions():
+    """Versions that a result depends on, and the library's commit where known."""
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
+        capture_output=True, text=True, check=False,
+    ).stdout.strip()  # fmt: skip
+    return {
+        "srgan_tf": __version__,
+        "commit": commit or None,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }
