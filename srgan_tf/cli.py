@@ -1,6 +1,7 @@
 """The command `srgan`: arguments in, words and exit codes out."""
 
 import argparse
+import itertools
 import os
 import sys
 from pathlib import Path
@@ -13,15 +14,19 @@ MISTAKE = 2
 
 def main(arguments=None):
     """Run one command and exit with its code."""
-    options = _parser().parse_args(arguments)
+    run(_parser().parse_args(arguments))
+
+
+def run(options, program="srgan"):
+    """Run options.command on the options and exit with its code."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         sys.exit(options.command(options))
     except UserError as error:
-        print(f"srgan: {error}", file=sys.stderr)
+        print(f"{program}: {error}", file=sys.stderr)
     except OSError as error:
         name = f"{error.filename}: " if error.filename else ""
-        print(f"srgan: {name}{error.strerror or error}", file=sys.stderr)
+        print(f"{program}: {name}{error.strerror or error}", file=sys.stderr)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(MISTAKE)
@@ -77,6 +82,48 @@ def _parser():
     plot.add_argument("--from", dest="first", type=int, metavar="EPOCH")
     plot.add_argument("--to", dest="last", type=int, metavar="EPOCH")
     plot.add_argument("-o", "--output", metavar="FILE", help="(else beside the log)")
+
+    compare = commands.add_parser(
+        "compare",
+        help="measure bicubic, models and finished images on test sets",
+        description="PSNR, SSIM, FID and KID of bicubic, of models and of finished "
+        "images, and their differences: a table, JSON, CSV, bars and a gallery.",
+    )
+    compare.set_defaults(command=compare_command, quality=True)
+    _add_candidates(compare)
+    _add_paths(compare, "--low", "low images of the same names (else made)")
+    add_selection(compare)
+    compare.add_argument(
+        "--crop", type=int, default=4, metavar="N",
+        help="pixels left out at each border for PSNR and SSIM (4)",
+    )  # fmt: skip
+    add_features(compare)
+    compare.add_argument(
+        "-o", "--output", default="output/compare", metavar="DIR",
+        help="(output/compare)",
+    )  # fmt: skip
+
+    gallery = commands.add_parser(
+        "gallery",
+        help="draw test images side by side, as any model makes them",
+        description="A picture with a row an image and a titled column a panel.",
+    )
+    gallery.set_defaults(command=_gallery)
+    _add_candidates(gallery)
+    add_selection(gallery, limit=4)
+    gallery.add_argument(
+        "--panels", default="low,bicubic,high", metavar="NAME,…",
+        help="columns, in order: low, bicubic, high, models, finished images",
+    )  # fmt: skip
+    gallery.add_argument("--seed", type=int, metavar="N", help="draw images by lot")
+    gallery.add_argument(
+        "--zoom", metavar="X,Y,SIZE",
+        help="show this square of each panel under it (pixels of high)",
+    )  # fmt: skip
+    gallery.add_argument(
+        "-o", "--output", default="output/gallery.png", metavar="DIR|FILE",
+        help="(output/gallery.png)",
+    )  # fmt: skip
     return parser
 
 
@@ -84,6 +131,50 @@ def _add_paths(parser, name, text, **options):
     parser.add_argument(
         name, nargs="+", action="extend", metavar="PATH", default=None,
         help=f"{text}: folders, zips, images", **options,
+    )  # fmt: skip
+
+
+def _add_candidates(parser):
+    words = "high-resolution test images (NAME=PATH for each of several sets)"
+    _add_paths(parser, "--high", words, required=True)
+    for name, value, words in (
+        ("--model", "NAME=FILE.h5", "a model to compare"),
+        ("--images", "NAME=DIR", "finished images to compare, of the same names"),
+    ):
+        parser.add_argument(
+            name, nargs="+", action="extend", default=[], metavar=value, help=words
+        )
+
+
+def add_selection(parser, limit=0):
+    """Which test images and which part of them, for FID.py too."""
+    parser.add_argument(
+        "--high-size", type=int, default=0, metavar="N",
+        help="only the middle of high images, pixels a side",
+    )  # fmt: skip
+    parser.add_argument(
+        "--crop-mode", choices=("center", "none"), default="center",
+        help="none: whole images, of at least --high-size",
+    )  # fmt: skip
+    parser.add_argument(
+        "--limit", type=int, default=limit, metavar="N",
+        help=f"at most so many images ({limit or 'all'})",
+    )  # fmt: skip
+
+
+def add_features(parser):
+    """The options of FID's features, for FID.py too."""
+    parser.add_argument(
+        "--features", default="inception", metavar="NAME",
+        help="of FID and KID: inception, vgg19:LAYER, random or none (inception)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--inception-weights", metavar="FILE",
+        help="InceptionV3 weights (else Keras downloads them)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--vgg-weights", metavar="FILE",
+        help="VGG19 weights: the distance of its features is measured too",
     )  # fmt: skip
 
 
@@ -195,3 +286,107 @@ def _plot(options):
     plots.save_figure(figure, path)
     print(path)
     return 0
+
+
+def compare_command(options):
+    """`srgan compare`; with options.quality False, that of FID.py."""
+    folder = Path(options.output)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder} is a file: name a folder with -o")
+    high = _named(options.high, "--high", options.high[0])
+    low = _named(options.low, "--low", next(iter(high)))
+    models = _models(options.model)
+    finished = _named(options.images, "--images")
+    from srgan_tf import compare, report
+
+    weights = {"vgg19": options.vgg_weights, "inception_v3": options.inception_weights}
+    gauges = compare.Gauges(options.features, weights, options.crop, options.quality)
+    with _ImageBar() as bar:
+        reports, rows = compare.compare(
+            high, models, finished, low, gauges,
+            high_size=options.high_size, crop_mode=options.crop_mode,
+            limit=options.limit, cache=folder / "features", log=bar,
+        )  # fmt: skip
+    report.write(reports, rows, folder)
+    print(report.table(reports))
+    print(f"\n{folder}/: compare.json, compare.csv, compare.png, gallery.png")
+    return int(any(each["protocol"]["skipped"] for each in reports.values()))
+
+
+def _gallery(options):
+    from srgan_tf import images
+
+    path = Path(options.output)
+    if path.suffix.lower() not in images.EXTENSIONS or path.is_dir():
+        path = path / "gallery.png"
+    panels = [name.strip() for name in options.panels.split(",") if name.strip()]
+    if not panels:
+        raise UserError(f'--panels "{options.panels}": write low,bicubic,high')
+    try:
+        zoom = options.zoom and [int(number) for number in options.zoom.split(",")]
+        _x, _y, _size = zoom or (0, 0, 0)
+    except ValueError:
+        raise UserError(f"--zoom {options.zoom}: write x,y,size in pixels") from None
+    if options.seed is not None and options.seed < 0:
+        raise UserError(f"--seed {options.seed}: give a whole number, 0 or more")
+    high = itertools.chain(*_named(options.high, "--high", "").values())
+    finished = _named(options.images, "--images")
+    from srgan_tf import report, testset
+
+    with _ImageBar() as bar:
+        test_set = testset.TestSet(
+            list(high), finished={name: finished[name] for name in finished if name in panels},
+            high_size=options.high_size, crop_mode=options.crop_mode,
+            limit=options.limit, seed=options.seed, log=bar,
+        )  # fmt: skip
+        sheet = report.gallery(test_set, panels, _models(options.model), zoom, bar)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    images.write_image(path, sheet)
+    print(path)
+    return int(test_set.skipped > 0)
+
+
+def _named(values, option, default=None):
+    """{name: paths} of NAME=PATH; a mere path has the default name, if there is one."""
+    named = {}
+    for value in values or ():
+        name, equals, path = value.partition("=")
+        if default is not None and (not equals or Path(value).exists()):
+            name, path = default, value
+        elif not (equals and name and path):
+            raise UserError(f"{option} {value}: write NAME={path or 'PATH'}")
+        named.setdefault(name, []).append(path)
+    return named
+
+
+def _models(values):
+    models = _named(values, "--model")
+    for name, paths in models.items():
+        if len(paths) > 1:
+            raise UserError(f"--model {name} is given twice: name one otherwise")
+    return {name: path for name, (path,) in models.items()}
+
+
+class _ImageBar:
+    """Images done as a bar, messages as lines above it."""
+
+    def __init__(self):
+        self._bar = None
+
+    def __enter__(self):
+        return self
+
+    def __call__(self, event):
+        import tqdm
+
+        if "message" in event:
+            tqdm.tqdm.write(event["message"], file=sys.stderr)
+            return
+        if self._bar is None:
+            total = event["images"]
+            self._bar = tqdm.tqdm(total=total, unit="image", dynamic_ncols=True)
+        self._bar.update(event["image"] - self._bar.n)
+
+    def __exit__(self, *error):
+        if self._bar is not None:
+            self._bar.close()

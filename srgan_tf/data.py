@@ -80,7 +80,7 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=None):
     """
     log = _silent if log is None else log
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    entries = [entry for path in paths for entry in _entries(pathlib.Path(path))]
+    entries = [entry for path in paths for entry in list_photographs(path)]
     entries.sort(key=lambda entry: entry[0])
     found, unreadable, small, unpacked = [], [], 0, 0
     workers = os.cpu_count() or 2
@@ -145,8 +145,14 @@ def _examine(entry):
     return hashlib.sha256(data).hexdigest(), pixels, len(data)
 
 
-def _entries(path):
-    """[(name, label, read, zipped)] of the photographs in a path."""
+def list_photographs(path):
+    """[(name, label, read, zipped)] of the photographs in a folder, zip or file.
+
+    name: relative to the folder or zip, with forward slashes. label: what errors call
+    it, the file's path if it is not zipped. read: gives its bytes. Nothing is read yet.
+    Raises UserError for a path without images, or a zip that is unsafe or damaged.
+    """
+    path = pathlib.Path(path)
     suffix = path.suffix.lower()
     if path.is_dir():
         files = [(name, path / name) for name in _walk(path)]

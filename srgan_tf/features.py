@@ -30,7 +30,7 @@ class Backbone:
 
     title: str
     build: Callable[..., keras.Model]
-    file: str  # the official weights, without or with the classifier
+    file: str  # the published weights' name
     url: str
     option: str  # how the command line takes a file of weights
     md5: str | None = None
@@ -95,8 +95,8 @@ def _timm(name):
 
 CAFFE = {"mean": (103.939, 116.779, 123.68), "deviation": (1.0,) * 3, "bgr": True}
 TORCH = {"mean": (123.675, 116.28, 103.53), "deviation": (58.395, 57.12, 57.375)}
-# Only VGG19 has a published scale: 12.75 brings its features to the size of pixels in
-# [-1, 1] (Ledig et al. 2017, 3.2). The others' features are compared as they are.
+# Only VGG19 has a published scale: 12.75 makes its loss comparable with that of pixels
+# (Ledig et al. 2017, 3.2). The other networks' features are compared as they are.
 BACKBONES = {
     "vgg19": Backbone(
         title="VGG19",

@@ -259,9 +259,7 @@ def write_image(path, image, quality=95):
     suffix = path.suffix.lower()
     if suffix not in EXTENSIONS:
         raise UserError(f"{path} has no known suffix: use {', '.join(EXTENSIONS)}.")
-    height, width = image.pixels.shape[:2]
-    if max(height, width) > _LARGEST_SIDE.get(suffix, height + width):
-        raise UserError(f"{path} would be {width}x{height}, too large: write a PNG.")
+    check_size(path, *image.pixels.shape[:2])
     partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.partial")
     try:
         with open(partial, "xb") as file:
@@ -272,6 +270,13 @@ def write_image(path, image, quality=95):
         raise UserError(f"{path} cannot be written ({reason}).") from error
     finally:
         partial.unlink(missing_ok=True)
+
+
+def check_size(path, height, width):
+    """UserError if an image of that size does not fit into the format of path."""
+    suffix = pathlib.Path(path).suffix.lower()
+    if max(height, width) > _LARGEST_SIDE.get(suffix, height + width):
+        raise UserError(f"{path} would be {width}x{height}, too large: write a PNG.")
 
 
 def _encode(photograph, suffix, quality, file):
@@ -288,6 +293,8 @@ def _encode(photograph, suffix, quality, file):
     options = {"icc_profile": photograph.icc} if photograph.icc else {}
     if suffix in (".jpg", ".jpeg", ".webp"):
         options["quality"] = quality
+    if suffix == ".png":
+        options["compress_level"] = 4  # 6 takes three times as long for nothing
     if suffix in (".jpg", ".jpeg"):
         options["subsampling"] = 0  # colour as fine as light
     names = {".jpg": "JPEG", ".tif": "TIFF"}
@@ -313,9 +320,12 @@ def _deep_png(photograph):
 def to_range(pixels, pixel_range=NETWORK_RANGE):
     """0-255 → pixel_range: arrays or tensors of any backend, any shape.
 
-    Integer arrays become float32; floats keep their type. Nothing is clipped.
+    Integer arrays become float32, uint16 ones from 0-65535; floats keep their type.
+    Nothing is clipped.
     """
     lowest, highest = pixel_range
+    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint16:
+        pixels = pixels / np.float32(257)
     if isinstance(pixels, np.ndarray) and pixels.dtype.kind in "iu":
         pixels = pixels.astype(np.float32)
     return pixels * ((highest - lowest) / 255.0) + lowest
@@ -334,6 +344,12 @@ def to_uint8(values, pixel_range=NETWORK_RANGE):
     """pixel_range → uint8 0-255, rounded and clipped; the one place that rounds."""
     values = np.asarray(values).astype(np.float32)  # float16 would lose steps
     return np.rint(np.clip(to_pixels(values, pixel_range), 0, 255)).astype(np.uint8)
+
+
+def to_uint16(values, pixel_range=NETWORK_RANGE):
+    """pixel_range → uint16 0-65535: to_uint8 for photographs of 16 bits."""
+    pixels = np.clip(to_pixels(np.asarray(values, np.float32), pixel_range), 0, 255)
+    return np.rint(pixels * 257).astype(np.uint16)
 
 
 def luma(pixels):

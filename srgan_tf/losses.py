@@ -62,7 +62,8 @@ def adversarial_loss(fake_logits, labels=1.0):
 
 
 def _cross_entropy(logits, labels):
-    """Mean binary cross-entropy. From logits it is finite everywhere and never flat:
+    """Mean binary cross-entropy, from logits: finite, and never flat where wrong.
+
     -log sigmoid(x) = softplus(-x), and -log(1 - sigmoid(x)) = softplus(x).
     """
     logits, labels = ops.cast(logits, "float32"), ops.cast(labels, "float32")

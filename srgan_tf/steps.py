@@ -50,11 +50,13 @@ class Trainer:
         }
 
     def _optimizer(self, network):
+        # Names of their own: Keras would count the optimizers of the process, and a
+        # checkpoint's names must fit any process.
         optimizer = keras.optimizers.Adam(
-            1e-4, beta_1=self.recipe.beta_1, epsilon=self.recipe.epsilon
+            1e-4, beta_1=self.recipe.beta_1, epsilon=self.recipe.epsilon, name="adam"
         )
         if network.dtype_policy.name == "mixed_float16":
-            optimizer = keras.optimizers.LossScaleOptimizer(optimizer)
+            optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="scaled")
         # Built before any restore: Keras would else start Adam from zero, with a
         # warning only.
         optimizer.build(network.trainable_variables)

@@ -27,11 +27,6 @@ from srgan_tf import (
     steps,
 )
 
-COLUMNS = (
-    "epoch", "step", "stage", "seconds", "images_per_second", "learning_rate",
-    "perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake",
-    "psnr_y", "ssim_y",
-)  # fmt: skip
 MEASURES = ("perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake")
 
 
@@ -88,14 +83,15 @@ class Run:
     def _prepare(self, paths, validate, weights, memory_budget, writes):
         recipe = self.recipe
         self.trainer = steps.Trainer(recipe, self.seed, weights)
-        found = data.find_images(
-            paths, recipe.high_size if recipe.crop != "resize" else 16,
+        self.validate_size = recipe.validate_size or recipe.high_size
+        smallest = 1 if recipe.crop == "resize" else recipe.high_size
+        if not validate and recipe.crop != "resize":
+            smallest = max(smallest, self.validate_size)
+        found = data.find_images(paths, smallest, memory_budget, self.log)
+        measured = validate and data.find_images(
+            validate, 1 if recipe.crop == "resize" else self.validate_size,
             memory_budget, self.log,
         )  # fmt: skip
-        self.validate_size = recipe.validate_size or recipe.high_size
-        measured = validate and data.find_images(
-            validate, self.validate_size, memory_budget, self.log
-        )
         frozen = self._frozen()
         self.split = data.split_images(
             found, measured or recipe.validate_fraction, self.seed,
@@ -298,13 +294,13 @@ class Run:
                 self.best[name] = [value, step + 1]
         self.rows.append(",".join(
             f"{row[name]:.9g}" if isinstance(row.get(name), float) else
-            str(row.get(name, "")) for name in COLUMNS
+            str(row.get(name, "")) for name in plots.LOG_COLUMNS
         ))
         self._write_loss_log()
         self.log({"epoch": row["epoch"], **row})
 
     def _loss_log(self):
-        return "\n".join([",".join(COLUMNS), *self.rows]) + "\n"
+        return "\n".join([",".join(plots.LOG_COLUMNS), *self.rows]) + "\n"
 
     def _write_loss_log(self):
         self.folder.put_text(self.folder.loss_log, self._loss_log())
@@ -370,8 +366,11 @@ class Run:
         )
         self._write_generator(step)
         if self.rows:
-            log = plots.read_loss_log(self.folder.loss_log)
-            figure = plots.loss_curves(log, title=self.folder.run)
+            copy = self.folder.local / self.folder.loss_log.name
+            copy.write_text(self._loss_log())
+            figure = plots.loss_curves(
+                plots.read_loss_log(copy), title=self.folder.run
+            )
             self.folder.put(
                 self.folder.curves, lambda local: plots.save_figure(figure, local)
             )

@@ -68,6 +68,13 @@ def test_folders_zips_and_files_are_mixed(tmp_path):
     assert len({source.sha256 for source in found}) == 5
 
 
+def test_equal_names_of_two_folders_are_in_the_order_of_their_contents(tmp_path):
+    paths = [fill(tmp_path / "a", ["1.png"]), fill(tmp_path / "b", ["0.png", "1.png"])]
+    found = data.find_images(paths)
+    assert names(found) == ["0.png", "1.png", "1.png"]
+    assert found == data.find_images(paths[::-1])
+
+
 def test_hidden_files_are_not_looked_at(tmp_path):
     hidden = [".a.png", ".git/b.png", "__MACOSX/._c.png", "in/.d/e.png"]
     fill(tmp_path / "a", ["z.png", *hidden])
@@ -230,6 +237,13 @@ def test_a_wrong_checksum_makes_an_image_unreadable(tmp_path):
 
 def test_sizes_are_capped_while_reading(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "MEMBER_BYTES", 2**20)
+    read = zipfile.ZipExtFile.read
+
+    def bounded_read(file, count=-1):
+        assert 0 <= count <= 2**20 + 1
+        return read(file, count)
+
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", bounded_read)
     path = make_zip(tmp_path / "a.zip", {"bomb.png": bytes(2**24)})
     log = Log()
     with pytest.raises(UserError, match="unreadable"):
@@ -424,6 +438,16 @@ def test_a_batch_depends_on_nothing_but_its_numbers():
         assert not np.array_equal(forwards[one][1], forwards[other][1])
     other = data.Batches(*arguments[:4], 4, arguments[5])
     assert not np.array_equal(other.batch(0, 0)[1], forwards[0, 0][1])
+
+
+def test_every_place_and_index_has_its_own_crop():
+    batches = data.Batches([Picture(noise(0, 60, 60))], 4, "random", 16, 3)
+    highs = [
+        high.tobytes()
+        for epoch, index in itertools.product(range(3), range(3))
+        for high in batches.batch(epoch, index)[1]
+    ]
+    assert len(set(highs)) >= 34  # of 36 draws among 2025 places
 
 
 def test_batches_are_the_same_from_memory_and_from_files(tmp_path):

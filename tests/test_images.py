@@ -156,10 +156,10 @@ def test_read_image_rounds_16_bits_to_8():
 
 
 def test_read_image_lays_alpha_over_white():
-    rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 100, 255, 51]]], np.uint8)
+    rgba = np.array([[[10, 20, 30, 255], [10, 20, 30, 0], [0, 103, 255, 51]]], np.uint8)
     image = images.read_image(encoded(rgba, "PNG"))
-    # 0.2 of the colour and 0.8 of white: 0 → 204, 100 → 224, 255 → 255
-    assert image.tolist() == [[[10, 20, 30], [255, 255, 255], [204, 224, 255]]]
+    # 0.2 of the colour and 0.8 of white: 0 → 204, 103 → 224.6, 255 → 255
+    assert image.tolist() == [[[10, 20, 30], [255, 255, 255], [204, 225, 255]]]
     deep = deep_encoded(rgba.astype(np.uint16) * 257)
     np.testing.assert_array_equal(images.read_image(deep), image)
 
@@ -188,11 +188,23 @@ def exif_bytes(orientation):
     return exif.tobytes()
 
 
-def with_tiff_orientation(data, orientation):
-    """Rewrite the Orientation entry of an 8- or 16-bit little-endian TIFF."""
-    entry = struct.pack("<HHIHH", 274, 3, 1, 1, 0)
-    assert data.count(entry) == 1
-    return data.replace(entry, struct.pack("<HHIHH", 274, 3, 1, orientation, 0))
+def deep_tiff(pixels, orientation=1, private=False):
+    """A 16-bit RGB TIFF by hand: OpenCV's writer sets no orientation.
+
+    private: with a tag that libtiff does not know and that OpenCV would warn of.
+    """
+    height, width, _ = pixels.shape
+    tags = [(256, 4, width), (257, 4, height), (258, 3, 152), (259, 3, 1), (262, 3, 2)]
+    tags += [(273, 4, 160), (274, 3, orientation), (277, 3, 3), (278, 4, height)]
+    tags += [(279, 4, pixels.nbytes)] + [(65000, 4, 1)] * private
+    data = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
+    for tag, kind, value in tags:
+        count = 3 if tag == 258 else 1
+        short = kind == 3 and count == 1
+        packed = struct.pack("<HH", value, 0) if short else struct.pack("<I", value)
+        data += struct.pack("<HHI", tag, kind, count) + packed
+    data = (data + bytes(4)).ljust(152, b"\0") + struct.pack("<3H", 16, 16, 16)
+    return data.ljust(160, b"\0") + pixels.tobytes()
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
@@ -222,18 +234,7 @@ def test_orientation_is_applied_to_16_bits(orientation):
     found = images.read_photograph(png[:33] + chunk + png[33:])
     np.testing.assert_array_equal(found.pixels, expected)
     np.testing.assert_array_equal(found.alpha, expected[..., 0])
-    # A strip of RGB as a TIFF by hand: OpenCV's writer sets no orientation.
-    tags = [(256, 4, 8), (257, 4, 12), (258, 3, 134), (259, 3, 1), (262, 3, 2)]
-    tags += [(273, 4, 140), (274, 3, orientation), (277, 3, 3), (278, 4, 12)]
-    tags += [(279, 4, deep.nbytes)]
-    data = struct.pack("<2sHIH", b"II", 42, 8, len(tags))
-    for tag, kind, value in tags:
-        count = 3 if tag == 258 else 1
-        short = kind == 3 and count == 1
-        packed = struct.pack("<HH", value, 0) if short else struct.pack("<I", value)
-        data += struct.pack("<HHI", tag, kind, count) + packed
-    data = (data + bytes(4)).ljust(134, b"\0") + struct.pack("<3H", 16, 16, 16)
-    found = images.read_photograph(data + deep.tobytes())
+    found = images.read_photograph(deep_tiff(deep, orientation))
     np.testing.assert_array_equal(found.pixels, expected)
 
 
@@ -312,11 +313,12 @@ def test_the_libraries_do_not_warn(tmp_path):
     """In a process of its own: pytest puts its filters before ours."""
     for name in ("cut.tif", "large.tif"):
         (tmp_path / name).write_bytes(bad_files()[name][0])
+    (tmp_path / "deep.tif").write_bytes(deep_tiff(deep_formula_image(), private=True))
     program = (
         "import sys\nfrom srgan_tf import UserError, images\nfor path in sys.argv[1:]:"
         "\n  try: images.read_image(path)\n  except UserError: print('named')"
     )
-    paths = [tmp_path / "cut.tif", tmp_path / "large.tif"]
+    paths = [tmp_path / name for name in ("cut.tif", "large.tif", "deep.tif")]
     done = subprocess.run(
         [sys.executable, "-c", program, *paths],
         capture_output=True,
@@ -348,11 +350,13 @@ def test_paths_that_are_no_files(tmp_path):
         images.read_image(tmp_path / "pipe.png")
 
 
-def test_damaged_exif_does_not_spoil_a_photograph():
-    exif = b"Exif\0\0II*\0\x08\0\0\0\xff\xff" + bytes(20)
-    data = encoded(formula_image(), "JPEG", exif=exif)
-    expected = images.read_image(encoded(formula_image(), "JPEG"))
-    np.testing.assert_array_equal(images.read_image(data), expected)
+@pytest.mark.parametrize("start", [b"II*\0\x08\0\0\0\xff\xff", b"MM\xf7*\0\xb6\0\x08"])
+def test_damaged_exif_does_not_spoil_a_photograph(start):
+    exif = b"Exif\0\0" + start + bytes(20)
+    for kind in ("JPEG", "PNG", "WEBP"):
+        data = encoded(formula_image(), kind, exif=exif)
+        expected = images.read_image(encoded(formula_image(), kind))
+        np.testing.assert_array_equal(images.read_image(data), expected)
 
 
 def test_one_pixel():
@@ -456,13 +460,24 @@ def test_every_value_comes_back_from_a_range(pixel_range, dtype):
     np.testing.assert_allclose(images.to_pixels(values, pixel_range), pixels, atol=1e-4)
 
 
+def test_every_16_bit_value_comes_back_from_a_range():
+    pixels = np.arange(65536, dtype=np.uint16)
+    for pixel_range in ((-1, 1), (0, 1)):
+        values = images.to_range(pixels, pixel_range)
+        assert values.dtype == np.float32
+        np.testing.assert_allclose(values[[0, -1]], pixel_range, atol=1e-6)
+        np.testing.assert_array_equal(images.to_uint16(values, pixel_range), pixels)
+    assert images.to_uint16(np.float32([-2, 2])).tolist() == [0, 65535]
+
+
 def test_range_numbers_by_hand():
     assert images.to_range(np.float32(51)) == pytest.approx(-0.6)
     assert images.to_pixels(0.0) == 127.5
     assert images.to_pixels(1.2) == pytest.approx(280.5)  # not clipped
     values = np.float32([-1.2, -1, -0.997, -0.995, 0.5, 1, 1.2])
     assert images.to_uint8(values).tolist() == [0, 0, 0, 1, 191, 255, 255]
-    assert images.to_uint8(np.float16([0.5]), (0, 1)).tolist() == [128]
+    # Exactly 126.535 of 255; in float16 arithmetic it would be 126.5, and round to 126.
+    assert images.to_uint8(np.float16([-0.00757])).tolist() == [127]
 
 
 def test_luma_of_pure_colours():

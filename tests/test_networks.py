@@ -298,15 +298,16 @@ def test_the_same_generator_gives_the_same_bytes(tmp_path):
     assert (tmp_path / "1.h5").read_bytes() == (tmp_path / "2.h5").read_bytes()
 
 
-def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+@pytest.mark.parametrize("call", ["fsync", "replace"])
+def test_a_failed_save_leaves_the_old_file(call, tmp_path, monkeypatch):
     path = tmp_path / "g.h5"
     networks.save_generator(build_random(SMALL, 1), path)
     before = path.read_bytes()
 
-    def full(_):
+    def full(*_):
         raise OSError("no space")
 
-    monkeypatch.setattr(networks.os, "fsync", full)
+    monkeypatch.setattr(networks.os, call, full)
     with pytest.raises(OSError, match="no space"):
         networks.save_generator(build_random(SMALL, 2), path)
     assert path.read_bytes() == before and list(tmp_path.iterdir()) == [path]

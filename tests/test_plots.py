@@ -189,9 +189,11 @@ def test_a_spike_or_infinity_does_not_flatten_the_rest(log):
     log["content"] = [50.0, 0.25, 0.2978, 0.1975]
     axes = panels(plots.loss_curves(log))["generator losses"]
     assert axes.get_yscale() == "log"
-    log["content"] = [float("inf"), 0.25, float("nan"), 0.1975]
-    axes = panels(plots.loss_curves(log))["generator losses"]
-    assert axes.get_yscale() == "linear" and axes.get_ylim()[1] < 1
+    for strange in (float("inf"), float("nan")):
+        log["content"] = [strange, 0.25, 0.2978, strange]
+        axes = panels(plots.loss_curves(log))["generator losses"]
+        assert axes.get_yscale() == "linear" and axes.get_ylim()[1] < 1
+        assert np.isfinite([text.get_position()[1] for text in axes.texts]).all()
 
 
 # Bars -----------------------------------------------------------------------------
@@ -199,7 +201,7 @@ def test_a_spike_or_infinity_does_not_flatten_the_rest(log):
 RESULTS = {
     "bicubic": {"psnr_y": (28.0, None), "FID (keras InceptionV3)": (80.0, 2.0)},
     "A": {"psnr_y": (30.0, None), "FID (keras InceptionV3)": (40.0, 1.5)},
-    "B": {"psnr_y": (29.0, None), "FID (keras InceptionV3)": (None, None)},
+    "B": {"psnr_y": (29.0, None), "FID (keras InceptionV3)": (float("nan"), None)},
 }
 
 
@@ -330,6 +332,15 @@ def test_save_figure_writes_whole_equal_pngs(log, tmp_path):
     assert first.read_bytes() == second.read_bytes()
     with Image.open(io.BytesIO(first.read_bytes())) as image:
         assert image.format == "PNG" and image.width == 9 * 120
+
+
+def test_save_figure_replaces_a_file_at_once(log, tmp_path):
+    path, same = tmp_path / "run.png", tmp_path / "same"
+    path.write_bytes(b"the old one")
+    same.hardlink_to(path)
+    plots.save_figure(plots.loss_curves(log), path)
+    assert path.read_bytes()[:4] == b"\x89PNG"
+    assert same.read_bytes() == b"the old one"  # not written over, but replaced
 
 
 def test_save_figure_leaves_the_old_file_when_it_fails(log, tmp_path, monkeypatch):

@@ -1,0 +1,175 @@
+"""What compare measured, as a table, JSON, CSV, bars and a gallery."""
+
+import csv
+import io
+import json
+import math
+import os
+import pathlib
+
+from . import UserError, images, plots
+from .compare import METRICS, candidates, load_generators
+
+# Of each metric: title, format of a value, format of a deviation.
+COLUMNS = {
+    "psnr_y": ("PSNR-Y, dB", ".2f", ".2f"),
+    "ssim_y": ("SSIM-Y", ".4f", ".4f"),
+    "psnr_rgb": ("PSNR-RGB, dB", ".2f", ".2f"),
+    "ssim_rgb": ("SSIM-RGB", ".4f", ".4f"),
+    "vgg": ("VGG19", "#.4g", ".2g"),
+    "fid": ("FID", "#.4g", ".2g"),
+    "kid": ("KID", "#.3g", ".2g"),
+}
+
+
+def table(reports):
+    """The reports of compare.compare as text: rows of numbers, the protocol under them.
+
+    Deviations stand behind FID, KID and differences; the JSON has all of them.
+    """
+    blocks = []
+    for name, report in reports.items():
+        shown = _measured(report)
+        rows = [["", *(_title(metric, report["protocol"]) for metric in shown)]]
+        for part, sign in (("results", ""), ("differences", "+")):
+            for row, cells in report[part].items():
+                rows.append([row, *(_cell(cells, metric, sign) for metric in shown)])
+        first, *widths = (max(map(len, c)) for c in zip(*rows, strict=True))
+        lines = [f"{name} ({report['images']} images)"]
+        for label, *cells in rows:
+            aligned = [f"{c:>{w}}" for c, w in zip(cells, widths, strict=True)]
+            lines.append("  ".join([f"{label:{first}}", *aligned]))
+        facts = {
+            key: value for key, value in report["protocol"].items()
+            if value not in (None, [], {})
+        }  # fmt: skip
+        lines += ["", *(f"  {key}: {_words(value)}" for key, value in facts.items())]
+        lines += [f"  WARNING: {words}" for words in report["warnings"]]
+        blocks.append("\n".join(lines))
+    return "\n\n".join(blocks)
+
+
+def _measured(report):
+    results = report["results"].values()
+    return [m for m in METRICS if any(cells[m] is not None for cells in results)]
+
+
+def _title(metric, protocol):
+    """With the network's name in it: values of two networks do not compare."""
+    title = COLUMNS[metric][0]
+    if metric in ("fid", "kid"):
+        return protocol["fid"].replace("FID", title)
+    return f"{title} {protocol['vgg'].partition('/')[2]}" if metric == "vgg" else title
+
+
+def _cell(cells, metric, sign):
+    value, deviation = cells[metric], cells[f"{metric}_sd"]
+    _, form, deviation_form = COLUMNS[metric]
+    if value is None:
+        return "–"
+    text = format(value, sign + form)
+    if deviation is None or not (sign or metric in ("fid", "kid")):
+        return text
+    return f"{text} ± {deviation:{deviation_form}}"
+
+
+def _words(value):
+    if isinstance(value, dict):
+        return ", ".join(f"{key} {_words(each)}" for key, each in value.items())
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def write(reports, rows, folder):
+    """compare.json, .csv, .png and gallery.png into a folder, each whole or not at all.
+
+    reports, rows: what compare.compare gives. The JSON is the report, or {"domains":
+    {test set: report}} of several; infinity is "inf" there. Returns the folder's Path.
+    """
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    several = {"domains": reports}
+    content = several if len(reports) > 1 else next(iter(reports.values()))
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    _write_text(folder / "compare.json", text + "\n")
+    _write_text(folder / "compare.csv", _csv(reports))
+    plots.save_figure(_bars(reports), folder / "compare.png")
+    titles = [name for name in rows[0][1] if all(name in panels for _, panels in rows)]
+    panels = [[panels[title] for title in titles] for _, panels in rows]
+    sheet = plots.gallery(panels, titles, names=[caption for caption, _ in rows])
+    images.write_image(folder / "gallery.png", sheet)
+    return folder
+
+
+def _plain(value):
+    """JSON knows no infinity, the PSNR of identical images."""
+    if isinstance(value, dict):
+        return {key: _plain(each) for key, each in value.items()}
+    return str(value) if isinstance(value, float) and math.isinf(value) else value
+
+
+def _csv(reports):
+    text = io.StringIO()
+    columns = [f"{metric}{end}" for metric in METRICS for end in ("", "_sd")]
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["test_set", "images", "candidate", *columns])
+    for name, report in reports.items():
+        for candidate, cells in report["results"].items():
+            numbers = [cells[column] for column in columns]
+            writer.writerow([name, report["images"], candidate, *numbers])
+    return text.getvalue()
+
+
+def _bars(reports):
+    shown = {
+        name: {
+            candidate: {
+                _title(m, report["protocol"]): _bar(cells, m) for m in _measured(report)
+            }
+            for candidate, cells in report["results"].items()
+        }
+        for name, report in reports.items()
+    }
+    counts = ", ".join(
+        f"{name} ({report['images']} images)" for name, report in reports.items()
+    )
+    return plots.bars(shown if len(shown) > 1 else next(iter(shown.values())), counts)
+
+
+def _bar(cells, metric):
+    finite = cells[metric] is not None and math.isfinite(cells[metric])
+    return cells[metric] if finite else None, cells[f"{metric}_sd"]
+
+
+def _write_text(path, text):
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        partial.write_text(text, encoding="utf-8")
+        os.replace(partial, path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def gallery(test_set, panels, models=None, zoom=None, log=None):
+    """A picture of test images, uint8 [h, w, 3]: a row an image, a column a panel.
+
+    test_set: a testset.TestSet. panels: any of low, bicubic, high, the models' names
+    and the finished images', in any order. models: {name: file of a generator}; those
+    of no panel are not loaded. zoom: (x, y, size) in pixels of high, see plots.gallery.
+    log: gets {"image", "images"} after each. Raises UserError for an unknown panel.
+    """
+    models = models or {}
+    known = ["low", "bicubic", *models, *test_set.finished, "high"]
+    for panel in panels:
+        if panel not in known:
+            raise UserError(f"no panel {panel!r}: choose from {', '.join(known)}.")
+    wanted = {name: path for name, path in models.items() if name in panels}
+    generators = load_generators(wanted, test_set.finished)
+    rows, names = [], []
+    for pictures in test_set:
+        made = candidates(pictures, generators)
+        made |= {"low": pictures.low, "high": pictures.high}
+        rows.append([made[panel] for panel in panels])
+        names.append(pictures.name)
+        if log:
+            log({"image": len(rows), "images": len(test_set)})
+    return plots.gallery(rows, panels, zoom, names)

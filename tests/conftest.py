@@ -1,0 +1,49 @@
+"""Drawn photographs, and a command line in this process."""
+
+import importlib.util
+import os
+import pathlib
+import sys
+
+import pytest
+
+os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
+os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
+
+ROOT = pathlib.Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def draw():
+    """demo/draw.py as a module."""
+    spec = importlib.util.spec_from_file_location("draw", ROOT / "demo" / "draw.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="session")
+def scenes(draw, tmp_path_factory):
+    """A folder of ten drawn scenes, 48x48."""
+    folder = tmp_path_factory.mktemp("scenes")
+    draw.draw_folder("scenes", folder, count=10, size=48)
+    return folder
+
+
+@pytest.fixture
+def srgan(capsys):
+    """Run `srgan` in this process: (exit code, standard output, standard error)."""
+    from srgan_tf import cli
+
+    def run(*arguments):
+        with pytest.raises(SystemExit) as stop:
+            cli.main([str(argument) for argument in arguments])
+        output = capsys.readouterr()
+        return stop.value.code or 0, output.out, output.err
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def python():
+    return sys.executable

@@ -1,0 +1,280 @@
+"""The journey: train, stop anywhere, resume exactly, refuse what would spoil a run."""
+
+import csv
+import errno
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from srgan_tf import UserError, data, images, networks, recipes, train
+
+SETTINGS = [
+    "filters=4", "residual_blocks=1", "discriminator_filters=4", "high_size=24",
+    "batch_size=2", "pretrain=6 steps", "gan=2 epochs", "save_every=5 steps",
+    "sample_images=2", "validate_images=2", "validate_fraction=0.2",
+    "real_label_spread=0.05",
+]  # fmt: skip  # 8 of 10 images train: 4 steps an epoch, 14 in all
+TIMES = ("seconds", "images_per_second")
+
+
+@pytest.fixture
+def eager():
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def prepare(scenes, root, *settings, **options):
+    recipe = recipes.with_settings(recipes.get_recipe("tiny"), [*SETTINGS, *settings])
+    return train.Run(recipe, [scenes], root=root, **{"seed": 3, **options})
+
+
+def stop_at(*steps, messages=None):
+    """A log that sends SIGINT to this process in the middle of the given steps."""
+    def log(event):
+        if event.get("step") in steps and "of" in event:
+            os.kill(os.getpid(), signal.SIGINT)
+        if messages is not None and "message" in event:
+            messages.append(event["message"])
+    return log
+
+
+def losses(root, run="tiny"):
+    with open(root / "loss" / f"{run}.csv", newline="") as file:
+        return [
+            {key: value for key, value in row.items() if key not in TIMES}
+            for row in csv.DictReader(file)
+        ]
+
+
+@pytest.fixture(scope="module")
+def whole(scenes, tmp_path_factory):
+    """The root of a run that nobody stopped."""
+    root = tmp_path_factory.mktemp("whole")
+    assert prepare(scenes, root).train() is None
+    return root
+
+
+def test_leaves_the_record_of_a_run(whole):
+    found = {str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()}
+    steps = (6, 11, 14)  # a stage's end, every five steps of a stage, the end
+    assert found == {
+        *(f"models/tiny/checkpoint-{step:08d}.{kind}"
+          for step in steps for kind in ("h5", "json")),
+        "models/tiny.h5", "loss/tiny.csv", "loss/tiny.png", "info/tiny.json",
+        "info/tiny_summary.txt",
+        *(f"output/tiny/epoch_{epoch}.png" for epoch in (1, 2, 3, 4)),
+    }  # fmt: skip
+    rows = losses(whole)
+    assert [(row["epoch"], row["step"], row["stage"]) for row in rows] == [
+        ("1", "4", "pretrain"), ("2", "6", "pretrain"), ("3", "10", "gan"),
+        ("4", "14", "gan"),
+    ]  # fmt: skip
+    assert rows[0]["adversarial"] == ""
+    for row in rows[2:]:
+        perceptual = float(row["content"]) + 1e-3 * float(row["adversarial"])
+        assert float(row["perceptual"]) == pytest.approx(perceptual, rel=1e-5)
+        assert 0 < float(row["d_real"]) < 1
+    info = json.loads((whole / "info/tiny.json").read_text())
+    assert len(info["split"]["train"]) == 8
+    assert len(info["split"]["validate"]) == 2
+    assert info["recipe"]["filters"] == 4
+    assert networks.load_generator(whole / "models/tiny.h5").settings.step == 14
+
+
+def test_logged_psnr_is_that_of_the_generator(whole, scenes):
+    """Measured again from the file left behind, on the frozen validation images."""
+    generator = networks.load_generator(whole / "models/tiny.h5")
+    info = json.loads((whole / "info/tiny.json").read_text())
+    scores = []
+    for name, _ in info["split"]["validate"]:
+        high = images.center_crop(images.read_image(scenes / name), 24)
+        low = images.bicubic_down(high)
+        made = networks.super_resolve(generator, low)
+        ys = [np.rint(images.luma(each))[4:-4, 4:-4] for each in (made, high)]
+        scores.append(10 * np.log10(255**2 / np.mean((ys[0] - ys[1]) ** 2)))
+    assert float(losses(whole)[-1]["psnr_y"]) == pytest.approx(np.mean(scores), 1e-6)
+
+
+def test_sample_shows_low_bicubic_super_resolved_high(whole):
+    picture = images.read_image(whole / "output/tiny/epoch_4.png")
+    assert picture.shape[1] >= 4 * 24
+
+
+def test_stopped_anywhere_resumes_exactly(scenes, whole, tmp_path):
+    """In an epoch of either stage, and on the boundary between the stages."""
+    assert prepare(scenes, tmp_path, log=stop_at(2)).train() == signal.SIGINT
+    assert prepare(scenes, tmp_path, log=stop_at(6)).train() == signal.SIGINT
+    assert prepare(scenes, tmp_path, log=stop_at(9)).train() == signal.SIGINT
+    assert prepare(scenes, tmp_path).train() is None
+    assert losses(tmp_path) == losses(whole)
+    assert same_generator(tmp_path, whole)
+    names = [path.name for path in (whole / "output/tiny").iterdir()]
+    for name in names:
+        ours, theirs = (root / "output/tiny" / name for root in (tmp_path, whole))
+        assert ours.read_bytes() == theirs.read_bytes()
+
+
+def same_generator(*roots):
+    first, second = ((root / "models/tiny.h5").read_bytes() for root in roots)
+    return first == second
+
+
+def test_damaged_checkpoint_resumes_from_the_one_before(scenes, whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    newest = tmp_path / "models/tiny/checkpoint-00000014.h5"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    (tmp_path / "models/tiny.h5").unlink()
+    messages = []
+    prepare(scenes, tmp_path, log=stop_at(messages=messages)).train()
+    assert "checkpoint-00000014" in messages[0]
+    assert "checkpoint-00000011" in messages[1]
+    assert losses(tmp_path) == losses(whole)
+    assert same_generator(tmp_path, whole)
+
+
+def test_finished_run_given_again_is_done_at_once(scenes, whole, tmp_path, eager):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "models/tiny.h5").unlink()
+    assert prepare(scenes, tmp_path).train() is None
+    assert same_generator(tmp_path, whole)
+
+
+def test_a_longer_run_goes_on(scenes, whole, tmp_path, eager):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    assert prepare(scenes, tmp_path, "gan=3 epochs").train() is None
+    assert len(losses(tmp_path)) == 5
+
+
+@pytest.mark.parametrize(
+    ("settings", "options", "words"),
+    [
+        (["batch_size=3"], {}, "batch_size was 2 and is 3"),
+        ([], {"seed": 4}, "seed was 3 and is 4"),
+        (["learning_rate=1e-2"], {}, "learning_rate was"),
+        (["precision=mixed_bfloat16"], {}, "precision was float32"),
+        (["pretrain=7 steps"], {}, "stage that is over"),
+    ],
+)
+def test_other_settings_are_refused(scenes, whole, tmp_path, settings, options, words):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    with pytest.raises(UserError, match=words):
+        prepare(scenes, tmp_path, *settings, **options)
+    assert prepare(scenes, tmp_path)  # and the refusal spoiled nothing, nor holds it
+
+
+def test_other_data_is_refused_saying_what_changed(scenes, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "root")
+    shutil.copytree(scenes, tmp_path / "data")
+    (tmp_path / "data/scene_0003.png").unlink()
+    before = sorted(path for path in (tmp_path / "root").rglob("*"))
+    with pytest.raises(UserError, match=r"1 missing \(scene_0003.png\)"):
+        prepare(tmp_path / "data", tmp_path / "root")
+    assert before == sorted(path for path in (tmp_path / "root").rglob("*"))
+
+
+def test_data_may_move(scenes, whole, tmp_path):
+    shutil.copytree(whole, tmp_path / "root")
+    shutil.copytree(scenes, tmp_path / "elsewhere")
+    assert prepare(tmp_path / "elsewhere", tmp_path / "root").first_step == 14
+
+
+def test_not_finite_stops_within_the_step(scenes, tmp_path, eager):
+    run = prepare(scenes, tmp_path)
+    step, seen = run.trainer.step, []
+
+    def spoiled(stage, number, low, high):
+        seen.append(number)
+        measures = step(stage, number, low, high)
+        return {**measures, "content": float("nan")} if number == 8 else measures
+
+    run.trainer.step = spoiled
+    with pytest.raises(UserError, match=r"content loss of step 9 is nan.*00000006\.h5"):
+        run.train()
+    assert seen[-1] == 8
+    assert prepare(scenes, tmp_path).first_step == 6
+
+
+def test_two_at_once_are_refused(scenes, tmp_path, eager):
+    first = prepare(scenes, tmp_path)
+    with pytest.raises(UserError, match=f"being trained by process {os.getpid()}"):
+        prepare(scenes, tmp_path)
+    first.folder.unlock()
+    prepare(scenes, tmp_path).folder.unlock()
+
+
+def test_failing_drive_never_stops_a_training(scenes, whole, tmp_path, monkeypatch):
+    """Every copy fails from the first epoch on; the local copies resume exactly."""
+    messages = []
+    run = prepare(scenes, tmp_path, log=stop_at(9, messages=messages))
+
+    def failing(*_):
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    monkeypatch.setattr(shutil, "copyfile", failing)
+    monkeypatch.setattr(shutil, "copyfileobj", failing)
+    assert run.train() == signal.SIGINT
+    assert len(messages) == 1
+    assert not list((tmp_path / "models/tiny").glob("*.json"))
+    monkeypatch.undo()
+    assert prepare(scenes, tmp_path).train() is None
+    assert losses(tmp_path) == losses(whole)
+    assert same_generator(tmp_path, whole)
+
+
+def test_missing_info_is_not_guessed(scenes, whole, tmp_path):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "info/tiny.json").write_text("{")
+    with pytest.raises(UserError, match="info/tiny.json is damaged"):
+        prepare(scenes, tmp_path)
+    (tmp_path / "info/tiny.json").unlink()
+    with pytest.raises(UserError, match="is missing but"):
+        prepare(scenes, tmp_path)
+
+
+def test_dry_run_measures_and_writes_nothing(scenes, tmp_path):
+    run = prepare(scenes, tmp_path / "root", writes=False)
+    facts = run.dry_run(seconds=0.1)
+    assert facts["images"] == "8 to train, 2 to validate"
+    assert facts["an epoch"].startswith("4 steps")
+    assert facts["the run"].startswith("14 steps to go")
+    assert "constant tensors" in facts["data"]
+    assert not (tmp_path / "root").exists()
+
+
+def test_epochs_in_which_something_is_due():
+    stage = recipes.Stage("gan", 0, 100, 1, 10)
+    assert [train.due(local, 25, stage) for local in (10, 20, 30, 40, 50)] == [
+        False, False, True, False, True,
+    ]  # fmt: skip
+    assert all(train.due(local, 1, stage) for local in (10, 20))
+
+
+def test_terminated_process_exits_143_and_goes_on(scenes, tmp_path):
+    command = [
+        sys.executable, "-m", "srgan_tf", "train", "tiny", "--data", scenes,
+        "--root", tmp_path, "--set", *SETTINGS, "gan=500 epochs", "sample_every=9 epochs",
+    ]  # fmt: skip
+    process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+    for line in iter(process.stderr.readline, ""):
+        if "epoch 4" in line:
+            process.send_signal(signal.SIGTERM)
+            break
+    process.stderr.read()
+    assert process.wait() == 143
+    assert list(tmp_path.glob("models/tiny/checkpoint-*.json"))
+
+
+def test_crops_of_a_run_are_those_of_the_seed(scenes, tmp_path, eager):
+    run = prepare(scenes, tmp_path)
+    again = data.Batches(run.split.train, 2, "random", 24, 3, ("flip", "turn"))
+    for ours, theirs in zip(run.batches.batch(2, 1), again.batch(2, 1), strict=True):
+        assert np.array_equal(ours, theirs)
+    run.folder.unlock()
