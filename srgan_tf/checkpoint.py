@@ -52,7 +52,7 @@ class RunFolder:
     def lock(self):
         """Hold the run for this process; UserError naming the one that has it."""
         self.local.mkdir(parents=True, exist_ok=True)
-        self._lock = open(self.local / "lock", "a+")  # noqa: SIM115: held until unlock
+        self._lock = open(self.local / "lock", "a+")  # noqa: SIM115 (held until unlock)
         try:
             fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -60,12 +60,13 @@ class RunFolder:
             holder = self._lock.read().strip()
             self._lock.close()
             raise UserError(
-                f"{self.checkpoints} is being trained by {holder}: stop that run first, "
+                f"{self.checkpoints} is being trained by {holder}: stop that run, "
                 "or give this one another name with --run"
             ) from None
         self._lock.truncate(0)
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        self._lock.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
+        host = socket.gethostname()
+        self._lock.write(f"process {os.getpid()} on {host} since {since}")
         self._lock.flush()
 
     def unlock(self):
@@ -74,7 +75,7 @@ class RunFolder:
             self._lock = None
 
     def put(self, path, write):
-        """Make the file at `path` by write(local path); keep trying if the root fails."""
+        """Make the file at `path` by write(local path); try again if the root fails."""
         name = f"{path.parent.name}-{path.name}"
         local = self.local / name
         self.local.mkdir(parents=True, exist_ok=True)
@@ -98,10 +99,12 @@ class RunFolder:
 
     def _warn(self, error):
         if not self._failing:
-            self.log({
-                "message": f"{self.root} fails ({error.strerror or error}): the run goes "
-                f"on with copies in {self.local} and tries again at every save"
-            })
+            self.log(
+                {
+                    "message": f"{self.root} fails ({error.strerror or error}): the "
+                    f"run goes on with copies in {self.local} and tries again at every save"
+                }
+            )
         self._failing = True
 
     def save_checkpoint(self, manifest, networks_and_optimizers, loss_log):
@@ -186,7 +189,9 @@ class RunFolder:
         """
         manifests = _manifests(self.checkpoints)
         local = [
-            path for path in _manifests(self.local) if not _damage(path)
+            path
+            for path in _manifests(self.local)
+            if not _damage(path)
             and json.loads(path.read_bytes())["run_id"] == self.run_id
         ]
         for path in sorted(manifests + local, key=_order, reverse=True):
@@ -197,8 +202,8 @@ class RunFolder:
             self.log({"message": f"{path.with_suffix('')}: {damage}; passed over"})
         if manifests:
             raise UserError(
-                f"{self.checkpoints}: none of its {len(manifests)} checkpoints is valid; "
-                "nothing was deleted: restore one from a copy, or give --run a new name"
+                f"{self.checkpoints}: none of its {len(manifests)} checkpoints is "
+                "valid; nothing was deleted: restore one from a copy, or give --run a new name"
             )
         return None
 
@@ -209,8 +214,9 @@ class RunFolder:
         except UserError:
             newest = None
         return (
-            f"the last good checkpoint is {newest[0]}" if newest else
-            "there is no checkpoint yet"
+            f"the last good checkpoint is {newest[0]}"
+            if newest
+            else "there is no checkpoint yet"
         )
 
 

@@ -47,19 +47,19 @@ def _parser():
     train.set_defaults(command=_train)
     train.add_argument("recipe", help="a name that `srgan recipes` lists")
     _add_paths(train, "--data", "photographs to train on", required=True)
-    _add_paths(train, "--validate", "photographs to validate on (else a part of --data)")
+    _add_paths(train, "--validate", "photographs to validate on (or a part of --data)")
     train.add_argument(
         "--root", default=".", metavar="DIR",
         help="where models/, loss/, output/ and info/ are written",
     )  # fmt: skip
-    train.add_argument("--run", metavar="NAME", help="name of the run (else the recipe's)")
+    train.add_argument("--run", metavar="NAME", help="name of the run (the recipe's)")
     train.add_argument("--seed", type=int, default=0, metavar="N")
     train.add_argument(
         "--precision", metavar="P",
         help="float32, mixed_float16, mixed_bfloat16 or auto",
     )  # fmt: skip
     train.add_argument(
-        "--vgg-weights", metavar="FILE", help="VGG19 weights (else Keras downloads them)"
+        "--vgg-weights", metavar="FILE", help="VGG19 weights (or Keras downloads them)"
     )
     train.add_argument(
         "--memory", type=float, default=2.0, metavar="GIB",
@@ -124,7 +124,49 @@ def _parser():
         "-o", "--output", default="output/gallery.png", metavar="DIR|FILE",
         help="(output/gallery.png)",
     )  # fmt: skip
+
+    upscale = commands.add_parser(
+        "upscale",
+        help="enlarge any photographs 4 times with a model",
+        description="Enlarge photographs of any size 4 times. A result is called "
+        "NAME_x4 beside its photograph, NAME in another folder.",
+    )
+    upscale.set_defaults(command=_upscale)
+    upscale.add_argument(
+        "paths", nargs="+", metavar="PATH",
+        help="photographs, folders, zips, patterns in quotes",
+    )  # fmt: skip
+    upscale.add_argument(
+        "-o", "--output", metavar="OUT",
+        help="a folder, or the file of a single result (else beside the photographs)",
+    )  # fmt: skip
+    upscale.add_argument(
+        "--model", metavar="FILE.h5", help="a generator (models/srresnet.h5)"
+    )
+    upscale.add_argument(
+        "--tile", type=_tile, default="auto", metavar="N",
+        help="side of the tiles it works in, pixels of the photograph (auto)",
+    )  # fmt: skip
+    upscale.add_argument(
+        "--batch", type=int, default=1, metavar="N", help="tiles at a time (1)"
+    )
+    upscale.add_argument(
+        "--blend", type=float, metavar="A",
+        help="mix models: 0 is --model, 1 is --with, between them less or more texture",
+    )  # fmt: skip
+    upscale.add_argument(
+        "--with", dest="other", metavar="FILE.h5", help="the other model of --blend"
+    )
+    upscale.add_argument(
+        "--format", choices=("png", "jpg", "webp"), help="of the results (png)"
+    )
     return parser
+
+
+def _tile(word):
+    if word != "auto" and not word.isdecimal():
+        raise argparse.ArgumentTypeError(f"{word}: give a whole number or auto")
+    return word if word == "auto" else int(word)
 
 
 def _add_paths(parser, name, text, **options):
@@ -245,9 +287,10 @@ class _Bar:
             self.saved = event["saved"]
         elif self._bar is not None:
             self._bar.update(1)
+            rate = (self._bar.format_dict["rate"] or 0) * event["images"]
             shown = {
                 "loss": f"{event['perceptual']:.4g}",
-                "images/s": f"{(self._bar.format_dict['rate'] or 0) * event['images']:.1f}",
+                "images/s": f"{rate:.1f}",
             }
             if "discriminator" in event:
                 shown |= {
@@ -273,7 +316,8 @@ def _recipes(options):
         rows.append(recipes.describe(recipe))
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(f"{cell:{width}}" for cell, width in zip(row, widths)).rstrip())
+        cells = [f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)]
+        print("  ".join(cells).rstrip())
     return 0
 
 
@@ -293,7 +337,8 @@ def compare_command(options):
     folder = Path(options.output)
     if folder.exists() and not folder.is_dir():
         raise UserError(f"{folder} is a file: name a folder with -o")
-    high = _named(options.high, "--high", options.high[0])
+    first = "/".join(Path(options.high[0]).parts[-2:])
+    high = _named(options.high, "--high", first)
     low = _named(options.low, "--low", next(iter(high)))
     models = _models(options.model)
     finished = _named(options.images, "--images")
@@ -334,8 +379,9 @@ def _gallery(options):
     from srgan_tf import report, testset
 
     with _ImageBar() as bar:
+        wanted = {name: paths for name, paths in finished.items() if name in panels}
         test_set = testset.TestSet(
-            list(high), finished={name: finished[name] for name in finished if name in panels},
+            list(high), finished=wanted,
             high_size=options.high_size, crop_mode=options.crop_mode,
             limit=options.limit, seed=options.seed, log=bar,
         )  # fmt: skip
@@ -344,6 +390,29 @@ def _gallery(options):
     images.write_image(path, sheet)
     print(path)
     return int(test_set.skipped > 0)
+
+
+def _upscale(options):
+    if (options.blend is None) != (options.other is None):
+        raise UserError("--blend and --with go together: --blend 0.5 --with FILE.h5")
+    from srgan_tf import jobs
+
+    with _ImageBar() as bar:
+        found, failed = jobs.plan(options.paths, options.output, options.format, bar)
+        from srgan_tf import networks, upscale
+
+        model = networks.load_generator(options.model or upscale.default_model())
+        if options.other:
+            other = networks.load_generator(options.other)
+            model = upscale.blend(model, other, options.blend)
+        upscaler = upscale.Upscaler(model, options.tile, options.batch)
+        unwritten = jobs.run(found, upscaler, bar)
+    written = len(found) - unwritten
+    folders = sorted({str(job.output.parent) for job in found})
+    place = found[0].output if len(found) == 1 else ", ".join(folders[:3])
+    if written:
+        print(f"done: {written} of {len(found)} photographs, {place}")
+    return int(failed + unwritten > 0)
 
 
 def _named(values, option, default=None):
@@ -385,7 +454,8 @@ class _ImageBar:
         if self._bar is None:
             total = event["images"]
             self._bar = tqdm.tqdm(total=total, unit="image", dynamic_ncols=True)
-        self._bar.update(event["image"] - self._bar.n)
+        self._bar.n = event["image"]  # perhaps a part of an image
+        self._bar.update(0)
 
     def __exit__(self, *error):
         if self._bar is not None:

@@ -25,7 +25,7 @@ VGG_LAYERS = (  # the deepest that a file of weights holds is taken
     "block5_conv4", "block4_conv4", "block3_conv4", "block2_conv2", "block1_conv2",
 )  # fmt: skip
 TAKEN = ("", "low", "bicubic", "high")  # no names for candidates
-GALLERY_ROWS = 4  # pictures of each test set that are kept for a gallery
+GALLERY_ROWS, GALLERY_SIDE = 4, 512  # of each test set, their middle, for a gallery
 
 
 class Gauges:
@@ -183,7 +183,8 @@ def compare(
             "protocol": protocol, "images": len(test_set), "results": results,
             "differences": differences, "warnings": _warnings(test_set, gauges),
         }  # fmt: skip
-        rows += [(f"{name}: {caption}", panels) for caption, panels in shown]
+        prefix = f"{name}: " if len(high) > 1 else ""
+        rows += [(prefix + caption, panels) for caption, panels in shown]
     return reports, rows
 
 
@@ -211,8 +212,7 @@ def _measure(test_set, generators, gauges, cache, progress):
             for name, vector in zip(seen, gauges.embed(seen.values()), strict=True):
                 vectors[name].append(vector)
         if len(rows) < GALLERY_ROWS:
-            panels = {"low": pictures.low} | made | {"high": pictures.high}
-            rows.append((pictures.name, panels))
+            rows.append((pictures.name, _panels(pictures, made)))
         progress()
     for name, sources in test_set.independent.items():
         for pixels in data.stream(data.Source.pixels, sources):
@@ -224,6 +224,21 @@ def _measure(test_set, generators, gauges, cache, progress):
     elif cache and gauges.title:
         _keep_features(cache, vectors["high"])
     return scores, vectors, rows
+
+
+def _panels(pictures, made):
+    """{title: pixels} of one gallery row; of large images the same middle part."""
+    low, high, side = pictures.low, pictures.high, GALLERY_SIDE // images.SCALE
+    top, left = (max(0, length - side) // 2 for length in low.shape[:2])
+    panels = {"low": low} | made | {"high": high}
+    for name, image in panels.items():
+        scale = {low.shape: 1, high.shape: images.SCALE}.get(image.shape)
+        if scale:  # else an image of any size, for FID
+            rows, columns = (
+                slice(start * scale, (start + side) * scale) for start in (top, left)
+            )
+            panels[name] = image[rows, columns].copy()
+    return panels
 
 
 def _read_features(path, shape):

@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import functools
 import glob
 import os
 import pathlib
@@ -177,24 +178,29 @@ def _identity(path):
 def run(jobs, upscaler, log=None):
     """Read, upscale and write one photograph after another; returns how many failed.
 
-    upscaler: uint8 or uint16 [h, w, 3] → the same [4h, 4w, 3]. 16 bits, grey, the
-    colour profile and alpha are kept if the format can. Alpha is enlarged bicubically:
-    it is no photograph, and nothing may be invented in it.
-    log: called with {"output": path} or {"failed": words} for each photograph.
+    upscaler: an upscale.Upscaler, or what is called like one. 16 bits, grey, the colour
+    profile and alpha are kept if the format can. Alpha is enlarged bicubically: it is
+    no photograph, and nothing may be invented in it.
+    log: called with {"message": words} and {"image": how many are done, "images": all}.
     """
     log, failed = log or (lambda event: None), 0
-    for job in jobs:
+
+    def tell(index, event):
+        if "part" in event:
+            event = {"image": round(index + event["part"], 2), "images": len(jobs)}
+        log(event)
+
+    for index, job in enumerate(jobs):
         try:
-            _upscale(job, upscaler)
+            _upscale(job, upscaler, functools.partial(tell, index))
         except (UserError, OSError, MemoryError) as error:
             failed += 1
-            log({"failed": _words(job, error)})
-        else:
-            log({"output": job.output})
+            log({"message": f"failed: {_words(job, error)}"})
+        tell(index, {"part": 1})
     return failed
 
 
-def _upscale(job, upscaler):
+def _upscale(job, upscaler, log):
     photograph = images.read_photograph(job.read(), job.label)
     height, width = (images.SCALE * side for side in photograph.pixels.shape[:2])
     images.check_size(job.output, height, width)
@@ -202,7 +208,7 @@ def _upscale(job, upscaler):
     alpha = photograph.alpha
     result = dataclasses.replace(
         photograph,
-        pixels=upscaler(photograph.pixels),
+        pixels=upscaler(photograph.pixels, log),
         alpha=None if alpha is None else images.bicubic_up(alpha),
     )
     images.write_image(job.output, result)

@@ -1,4 +1,4 @@
-"""Recipes: every number of an experiment in one frozen dataclass, and the named ones."""
+"""Recipes: every number of an experiment in one dataclass, and the named ones."""
 
 import dataclasses
 import difflib
@@ -105,9 +105,7 @@ def duration_steps(text, steps_per_epoch):
     """Steps of a duration such as "200 steps" or "1 epoch"."""
     match = re.fullmatch(r"\s*([\d_,]+)\s*(step|epoch)s?\s*", text)
     if not match:
-        raise UserError(
-            f'"{text}" is no duration: write "200 steps" or "25 epochs"'
-        )
+        raise UserError(f'"{text}" is no duration: write "200 steps" or "25 epochs"')
     count = int(re.sub("[_,]", "", match[1]))
     return count * (steps_per_epoch if match[2] == "epoch" else 1)
 
@@ -182,7 +180,7 @@ def _typed(key, kind, text):
 
 
 def check(recipe):
-    """The recipe, if its values make sense; UserError naming the first that does not."""
+    """The recipe, if its values make sense; UserError naming what does not."""
     stages(recipe, 1)
     for field in ("save_every", "sample_every", "validate_every"):
         if duration_steps(getattr(recipe, field), 1) < 1:
@@ -200,8 +198,14 @@ def check(recipe):
             raise UserError(
                 f"{field}={getattr(recipe, field)}: choose one of {', '.join(choices)}"
             )
-    for field in ("residual_blocks", "filters", "discriminator_filters", "batch_size",
-                  "validate_images", "sample_images"):
+    for field in (
+        "residual_blocks",
+        "filters",
+        "discriminator_filters",
+        "batch_size",
+        "validate_images",
+        "sample_images",
+    ):
         if getattr(recipe, field) < 1:
             raise UserError(f"{field}={getattr(recipe, field)}: it must be at least 1")
     for field in ("high_size", "validate_size"):
@@ -313,8 +317,10 @@ def describe(recipe):
         if duration_steps(length, 1) == 0:
             continue
         terms = recipe.pretrain_content if stage == "pretrain" else recipe.content
-        words = [name if weight == 1 else f"{weight:g} {name}"
-                 for name, weight in terms.items()]
+        words = [
+            name if weight == 1 else f"{weight:g} {name}"
+            for name, weight in terms.items()
+        ]
         rate = recipe.learning_rate
         if stage == "gan":
             words.append(f"{recipe.adversarial_weight:g} adversarial")

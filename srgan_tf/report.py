@@ -10,15 +10,15 @@ import pathlib
 from . import UserError, images, plots
 from .compare import METRICS, candidates, load_generators
 
-# Of each metric: title, format of a value, format of a deviation.
+# Of each metric: title, digits after the point; None: four digits that count.
 COLUMNS = {
-    "psnr_y": ("PSNR-Y, dB", ".2f", ".2f"),
-    "ssim_y": ("SSIM-Y", ".4f", ".4f"),
-    "psnr_rgb": ("PSNR-RGB, dB", ".2f", ".2f"),
-    "ssim_rgb": ("SSIM-RGB", ".4f", ".4f"),
-    "vgg": ("VGG19", "#.4g", ".2g"),
-    "fid": ("FID", "#.4g", ".2g"),
-    "kid": ("KID", "#.3g", ".2g"),
+    "psnr_y": ("PSNR-Y, dB", 2),
+    "ssim_y": ("SSIM-Y", 4),
+    "psnr_rgb": ("PSNR-RGB, dB", 2),
+    "ssim_rgb": ("SSIM-RGB", 4),
+    "vgg": ("VGG19", None),
+    "fid": ("FID", None),
+    "kid": ("KID", None),
 }
 
 
@@ -64,13 +64,19 @@ def _title(metric, protocol):
 
 def _cell(cells, metric, sign):
     value, deviation = cells[metric], cells[f"{metric}_sd"]
-    _, form, deviation_form = COLUMNS[metric]
     if value is None:
         return "–"
+    digits = COLUMNS[metric][1]
+    if digits is None:
+        size = math.floor(math.log10(abs(value))) if value else 0
+        digits = min(max(3 - size, 0), 6)
+        form = f".{digits}f" if size < 6 else ".3e"
+    else:
+        form = f".{digits}f"
     text = format(value, sign + form)
     if deviation is None or not (sign or metric in ("fid", "kid")):
         return text
-    return f"{text} ± {deviation:{deviation_form}}"
+    return f"{text} ± {deviation:{form}}"
 
 
 def _words(value):
@@ -85,17 +91,17 @@ def write(reports, rows, folder):
     reports, rows: what compare.compare gives. The JSON is the report, or {"domains":
     {test set: report}} of several; infinity is "inf" there. Returns the folder's Path.
     """
-    folder = pathlib.Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
     several = {"domains": reports}
     content = several if len(reports) > 1 else next(iter(reports.values()))
     text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    _write_text(folder / "compare.json", text + "\n")
-    _write_text(folder / "compare.csv", _csv(reports))
-    plots.save_figure(_bars(reports), folder / "compare.png")
     titles = [name for name in rows[0][1] if all(name in panels for _, panels in rows)]
     panels = [[panels[title] for title in titles] for _, panels in rows]
     sheet = plots.gallery(panels, titles, names=[caption for caption, _ in rows])
+    folder = pathlib.Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_text(folder / "compare.json", text + "\n")
+    _write_text(folder / "compare.csv", _csv(reports))
+    plots.save_figure(_bars(reports), folder / "compare.png")
     images.write_image(folder / "gallery.png", sheet)
     return folder
 

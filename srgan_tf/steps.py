@@ -68,15 +68,21 @@ class Trainer:
 
     def variables(self):
         """{name: variables} of the whole state of training."""
-        names = ("generator", "generator_optimizer",
-                 "discriminator", "discriminator_optimizer")
+        names = (
+            "generator",
+            "generator_optimizer",
+            "discriminator",
+            "discriminator_optimizer",
+        )
         parts = {name: getattr(self, name) for name in names}
         return {name: part.variables for name, part in parts.items() if part}
 
     def iterations(self):
         """Updates of each optimizer since its start."""
         optimizers = (self.generator_optimizer, self.discriminator_optimizer)
-        return [int(optimizer.iterations.numpy()) for optimizer in optimizers if optimizer]
+        return [
+            int(optimizer.iterations.numpy()) for optimizer in optimizers if optimizer
+        ]
 
     def begin_stage(self):
         """Forget the generator's Adam moments: they belong to another loss."""
@@ -85,14 +91,12 @@ class Trainer:
                 variable.assign(keras.ops.zeros_like(variable))
 
     def step(self, stage, step, low, high):
-        """Train on one uint8 batch; {measure: float} of MEASURES, None where not had."""
+        """Train on one uint8 batch; {measure: float}, of train.MEASURES."""
         recipe = self.recipe
         schedule = recipe.learning_rate
         if stage.name == "pretrain" and recipe.pretrain_learning_rate:
             schedule = recipe.pretrain_learning_rate
-        rate = recipes.learning_rate_at(
-            schedule, step - stage.first_step, stage.steps
-        )
+        rate = recipes.learning_rate_at(schedule, step - stage.first_step, stage.steps)
         self.generator_optimizer.learning_rate.assign(rate)
         arguments = [tf.constant(low), tf.constant(high)]
         if stage.name == "gan":
@@ -187,9 +191,7 @@ class Trainer:
 
 def _apply(optimizer, tape, loss, network):
     gradients = tape.gradient(loss, network.trainable_variables)
-    optimizer.apply_gradients(
-        zip(gradients, network.trainable_variables, strict=True)
-    )
+    optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
 
 
 def _feature_terms(content):

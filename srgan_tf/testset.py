@@ -66,6 +66,18 @@ class TestSet:
         if limit < 0:
             raise UserError(f"a limit of {limit} images: choose 1 or more, 0 for all.")
         self._loose, self._log, self.skipped = loose, log or (lambda event: None), 0
+        members, strangers = self._matched(high, low, finished or {})
+        if seed is not None:
+            generator = np.random.Generator(np.random.PCG64(seed))
+            members = [members[place] for place in generator.permutation(len(members))]
+        self._files = self._readable(members, limit, max(minimum_side, high_size), high)
+        self.independent = {}
+        for name, others in strangers.items():
+            files = self._readable(others, limit, 1, finished[name])
+            self.independent[name] = [each.high for each in files]
+
+    def _matched(self, high, low, finished):
+        """The _Files of each image, and {candidate: [_Files]} of independent ones."""
         found = _list(high)
         lows = [None] * len(found)
         if low:
@@ -74,9 +86,9 @@ class TestSet:
             used = {source.label for source in lows}
             _require(others, [other.label in used or None for other in others], high)
         matched, strangers = {}, {}
-        for name, paths in (finished or {}).items():
+        for name, paths in finished.items():
             matched[name] = _match(found, others := _list(paths))
-            if loose and None in matched[name]:
+            if self._loose and None in matched[name]:
                 del matched[name]
                 strangers[name] = [_Files(other, None, {}) for other in others]
             else:
@@ -86,14 +98,7 @@ class TestSet:
             _Files(source, lows[index], {n: each[index] for n, each in matched.items()})
             for index, source in enumerate(found)
         ]
-        if seed is not None:
-            generator = np.random.Generator(np.random.PCG64(seed))
-            members = [members[place] for place in generator.permutation(len(members))]
-        self._files = self._readable(members, limit, max(minimum_side, high_size), high)
-        self.independent = {}
-        for name, each in strangers.items():
-            files = self._readable(each, limit, 1, finished[name])
-            self.independent[name] = [each.high for each in files]
+        return members, strangers
 
     def _readable(self, members, limit, minimum_side, paths):
         """The first so many of them that can be read and are large enough, hashed."""

@@ -29,6 +29,11 @@ from srgan_tf import (
 
 MEASURES = ("perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake")
 
+# Fields of a recipe that may change within a run: how often things are written, and how
+# long a stage lasts.
+MAY_CHANGE = ("save_every", "sample_every", "validate_every", "sample_images",
+              "pretrain", "gan", "source")  # fmt: skip
+
 
 class _Signals:
     """Notes SIGINT and SIGTERM, so that the step under way is finished; once.
@@ -59,9 +64,19 @@ class _Signals:
 class Run:
     """One run of a recipe on data, in its folder: prepared, resumed, trained."""
 
-    def __init__(self, recipe, paths, validate=(), root=".", run="", seed=0,
-                 weights=None, memory_budget=2 * 2**30, log=lambda event: None,
-                 writes=True):
+    def __init__(
+        self,
+        recipe,
+        paths,
+        validate=(),
+        root=".",
+        run="",
+        seed=0,
+        weights=None,
+        memory_budget=2 * 2**30,
+        log=lambda event: None,
+        writes=True,
+    ):
         """Find the images, split them, build the networks, take up a checkpoint.
 
         paths, validate: folders, zips, images; weights: see features.build_extractor;
@@ -124,7 +139,7 @@ class Run:
             return None
         try:
             frozen = json.loads(path.read_text())
-            frozen["split"], frozen["recipe"], frozen["seed"], frozen["run_id"]  # noqa: B018
+            frozen["split"], frozen["recipe"], frozen["seed"], frozen["run_id"]
         except (ValueError, KeyError, TypeError):
             raise UserError(
                 f"{path} is damaged: restore it from a copy, or give --run a new name"
@@ -139,24 +154,23 @@ class Run:
             )
 
     def _check_settings(self, frozen):
-        """A run goes on with the settings it began with; UserError naming a changed one.
-
-        How often things are written may change, and so may how long a stage lasts.
-        """
-        may_change = {"save_every", "sample_every", "validate_every", "pretrain", "gan",
-                      "sample_images", "precision", "source"}
-        now = json.loads(json.dumps(dataclasses.asdict(self.recipe)))
+        """A run goes on with the settings it began with; UserError names others."""
+        policy = self.trainer.generator.dtype_policy.name
+        before = {
+            **frozen["recipe"],
+            "seed": frozen["seed"],
+            "precision": frozen["precision"],
+        }
+        now = {
+            **dataclasses.asdict(self.recipe),
+            "seed": self.seed,
+            "precision": policy,
+        }
         changed = [
-            f"{key} was {json.dumps(frozen['recipe'].get(key))} and is {json.dumps(value)}"
-            for key, value in [*now.items(), ("seed", self.seed)]
-            if key not in may_change
-            and value != {**frozen["recipe"], "seed": frozen["seed"]}.get(key)
+            f"{key} was {json.dumps(before.get(key))} and is {json.dumps(value)}"
+            for key, value in json.loads(json.dumps(now)).items()
+            if key not in MAY_CHANGE and value != before.get(key)
         ]
-        if frozen["precision"] != self.trainer.generator.dtype_policy.name:
-            changed.append(
-                f"precision was {frozen['precision']} and is "
-                f"{self.trainer.generator.dtype_policy.name}"
-            )
         if changed:
             raise UserError(
                 f"{self.folder.info} began otherwise: {'; '.join(changed)}. Give the "
@@ -165,7 +179,9 @@ class Run:
 
     def _restore(self, path, manifest):
         step = manifest["step"]
-        last = next((s for s in self.stages if s.first_step < step <= s.last_step), None)
+        last = next(
+            (s for s in self.stages if s.first_step < step <= s.last_step), None
+        )
         done = last and [last.name, *last.position(step - 1)]
         if step and done != manifest["last_position"]:
             raise UserError(
@@ -209,7 +225,7 @@ class Run:
     # Training ----------------------------------------------------------------------
 
     def train(self):
-        """Train from where the run stands to its end; the signal that ended it, or None.
+        """Train from where the run stands to its end; the signal that stopped it, or None.
 
         Raises UserError when a loss is not finite; nothing of that step is saved.
         """
@@ -219,8 +235,8 @@ class Run:
                 for stage in self.stages:
                     if step < stage.last_step and not signals.received:
                         step = self._train_stage(stage, step, signals)
-            if step == self.first_step and not self.folder.generator.exists():
-                self._write_generator(step)
+            if step == self.first_step:  # it may have been killed just after a save
+                self._publish(step)
         finally:
             self.folder.unlock()
         return signals.received
@@ -234,7 +250,9 @@ class Run:
             )
             for key in ("save", "sample", "validate")
         }
-        keys = ((number, *stage.position(number)) for number in range(step, stage.last_step))
+        keys = (
+            (number, *stage.position(number)) for number in range(step, stage.last_step)
+        )
         stream = data.stream(lambda key: self.batches.batch(*key[1:]), keys)
         started = time.perf_counter()
         for low, high in stream:
@@ -245,10 +263,19 @@ class Run:
             started = now
             last = step == stage.last_step - 1
             local = step - stage.first_step + 1
-            self.log({"step": step + 1, "stage": stage.name, "of": self.last_step,
-                      "images": len(low), **measures})
+            self.log(
+                {
+                    "step": step + 1,
+                    "stage": stage.name,
+                    "of": self.last_step,
+                    "images": len(low),
+                    **measures,
+                }
+            )
             if stage.ends_epoch(step):
-                self._end_epoch(stage, step, last or due(local, every["validate"], stage))
+                self._end_epoch(
+                    stage, step, last or due(local, every["validate"], stage)
+                )
             if last or (stage.ends_epoch(step) and due(local, every["sample"], stage)):
                 self._write_sample(stage.position(step)[0])
             step += 1
@@ -264,15 +291,19 @@ class Run:
         for name, value in measures.items():
             if not math.isfinite(value):
                 raise UserError(
-                    f"the {name} loss of step {step + 1} is {value}: the run stopped and "
-                    f"saved nothing of it; {self.folder.last_good()}. Try a smaller "
+                    f"the {name} loss of step {step + 1} is {value}: the run stopped "
+                    f"and saved nothing of it; {self.folder.last_good()}. Try a smaller "
                     "learning rate, or --precision float32"
                 )
 
     def _add(self, measures, seconds, count):
         """Sums of the epoch so far; they are part of a checkpoint."""
-        for name, value in {**measures, "seconds": seconds, "images": count,
-                            "steps": 1}.items():
+        for name, value in {
+            **measures,
+            "seconds": seconds,
+            "images": count,
+            "steps": 1,
+        }.items():
             self.sums[name] = self.sums.get(name, 0) + value
 
     def _end_epoch(self, stage, step, validate):
@@ -292,10 +323,14 @@ class Run:
         for name, value in scores.items():
             if value > self.best.get(name, [-math.inf])[0]:
                 self.best[name] = [value, step + 1]
-        self.rows.append(",".join(
-            f"{row[name]:.9g}" if isinstance(row.get(name), float) else
-            str(row.get(name, "")) for name in plots.LOG_COLUMNS
-        ))
+        self.rows.append(
+            ",".join(
+                f"{row[name]:.9g}"
+                if isinstance(row.get(name), float)
+                else str(row.get(name, ""))
+                for name in plots.LOG_COLUMNS
+            )
+        )
         self._write_loss_log()
         self.log({"epoch": row["epoch"], **row})
 
@@ -323,10 +358,12 @@ class Run:
         scores = []
         for low, high in self._validation(self.recipe.validate_images):
             super_resolved = networks.super_resolve(self.trainer.generator, low)
-            scores.append([
-                measure(super_resolved, high, crop=images.SCALE, luma=True)
-                for measure in (metrics.psnr, metrics.ssim)
-            ])
+            scores.append(
+                [
+                    measure(super_resolved, high, crop=images.SCALE, luma=True)
+                    for measure in (metrics.psnr, metrics.ssim)
+                ]
+            )
         if not scores:
             return {}
         psnr, ssim = np.mean(scores, axis=0)
@@ -364,25 +401,25 @@ class Run:
         path = self.folder.save_checkpoint(
             manifest, self.trainer.variables(), self._loss_log().encode()
         )
-        self._write_generator(step)
-        if self.rows:
-            copy = self.folder.local / self.folder.loss_log.name
-            copy.write_text(self._loss_log())
-            figure = plots.loss_curves(
-                plots.read_loss_log(copy), title=self.folder.run
-            )
-            self.folder.put(
-                self.folder.curves, lambda local: plots.save_figure(figure, local)
-            )
+        self._publish(step)
         self.log({"saved": str(path), "step": step})
 
-    def _write_generator(self, step):
+    def _publish(self, step):
+        """The generator alone, and the curves."""
         generator = self.trainer.generator
         generator.settings = dataclasses.replace(generator.settings, step=step)
         self.folder.put(
             self.folder.generator,
             lambda local: networks.save_generator(generator, local),
         )
+        if self.rows:
+            copy = self.folder.local / self.folder.loss_log.name
+            copy.write_text(self._loss_log())
+            log = plots.read_loss_log(copy)
+            figure = plots.loss_curves(log, title=self.folder.run)
+            self.folder.put(
+                self.folder.curves, lambda local: plots.save_figure(figure, local)
+            )
 
     # Before training ------------------------------------------------------------------
 
@@ -400,7 +437,10 @@ class Run:
         end = time.perf_counter() + seconds
         while time.perf_counter() < end or len(real) < 3:
             # In turn, so that both meet the same load of the machine.
-            for times, batch in ((constant, lambda: first), (real, lambda: next(stream))):
+            for times, batch in (
+                (constant, lambda: first),
+                (real, lambda: next(stream)),
+            ):
                 started = time.perf_counter()
                 self.trainer.step(stage, stage.first_step, *batch())
                 times.append(time.perf_counter() - started)

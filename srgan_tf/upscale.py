@@ -130,15 +130,13 @@ class Upscaler:
 
     tile: about the side of the tiles in low pixels, their halo apart; or "auto": as
     large as TILE_BYTES and the free memory allow. batch: tiles at a time.
-    log: called with {"part": of an image that is done, to 1} and {"message": words}.
     """
 
-    def __init__(self, generator, tile="auto", batch=1, log=None):
+    def __init__(self, generator, tile="auto", batch=1):
         for name, value in (("batch", batch), ("tile", tile)):
             if value != "auto" and value < 1:
                 raise UserError(f"--{name} {value}: give a whole number, 1 or more.")
         self.settings, self.batch = generator.settings, batch
-        self.log = log or (lambda event: None)
         self.front, self.back = _parts(generator)
         self.halo = self.front.halo + self.back.halo
         if tile == "auto":
@@ -147,12 +145,14 @@ class Upscaler:
         else:
             self.area = (tile + 2 * self.halo) ** 2
 
-    def __call__(self, pixels):
+    def __call__(self, pixels, log=None):
         """uint8, uint16 or float32 (0-255) [h, w, 3] → the same type, [4h, 4w, 3].
 
         Floats are not rounded. Out of memory, it goes on with smaller tiles, for later
         images too; UserError if there are no smaller ones.
+        log: called with {"part": how much is done, up to 1} and {"message": words}.
         """
+        log = log or (lambda event: None)
         height, width = pixels.shape[:2]
         # the result, and a copy of it while it is written to a file
         needed = height * width * self.settings.scale**2 * 8 * pixels.itemsize
@@ -163,7 +163,7 @@ class Upscaler:
             )
         while True:
             try:
-                return self._upscale(pixels)
+                return self._upscale(pixels, log)
             except Exception as error:
                 if not _is_lack_of_memory(error):
                     raise
@@ -172,9 +172,9 @@ class Upscaler:
             smaller = min(self.area, height * width) // 4
             self.area = max(smaller, _least(self.halo))
             side = math.isqrt(self.area) - 2 * self.halo
-            self.log({"message": f"out of memory: going on with --tile {side}"})
+            log({"message": f"out of memory: going on with --tile {side}"})
 
-    def _upscale(self, pixels):
+    def _upscale(self, pixels, log):
         height, width, scale = *pixels.shape[:2], self.settings.scale
         high = np.empty((scale * height, scale * width, 3), pixels.dtype)
         finish = _FINISH[pixels.dtype.name]
@@ -190,7 +190,7 @@ class Upscaler:
                 piece = finish(values[from_y, from_x], self.settings.high_range)
                 high[to_y, to_x] = piece
                 done += piece.size
-                self.log({"part": done / high.size})
+                log({"part": done / high.size})
         return high
 
     def _run(self, part, values, halo):
@@ -227,8 +227,8 @@ def _overlap(tile, piece, origin, scale):
 
 
 def upscale_pixels(generator, pixels, tile="auto", batch=1, log=None):
-    """What Upscaler(generator, tile, batch, log) makes of pixels."""
-    return Upscaler(generator, tile, batch, log)(pixels)
+    """Upscaler(generator, tile, batch)(pixels, log), for a single image."""
+    return Upscaler(generator, tile, batch)(pixels, log)
 
 
 def _is_lack_of_memory(error):

@@ -1,4 +1,4 @@
-"""Checkpoints: what is saved is restored; what is damaged is noticed; disks that fail."""
+"""Checkpoints: what is saved, what is noticed, and disks that fail."""
 
 import errno
 import json
@@ -23,7 +23,9 @@ def variables():
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch):
-    monkeypatch.setattr(checkpoint.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    monkeypatch.setattr(
+        checkpoint.tempfile, "gettempdir", lambda: str(tmp_path / "tmp")
+    )
     messages = []
     made = checkpoint.RunFolder(tmp_path / "root", "run", messages.append)
     made.run_id, made.messages = "1", messages
@@ -31,7 +33,9 @@ def folder(tmp_path, monkeypatch):
 
 
 def save(folder, variables, step, log=b"epoch,step\n1,2\n"):
-    return folder.save_checkpoint({"step": step, "sums": {"content": 0.1}}, variables, log)
+    return folder.save_checkpoint(
+        {"step": step, "sums": {"content": 0.1}}, variables, log
+    )
 
 
 def test_restores_every_bit(folder, variables):
@@ -60,7 +64,9 @@ def test_keeps_the_newest_three(folder, variables):
         save(folder, variables, step)
     kept = sorted(path.name for path in folder.checkpoints.iterdir())
     assert kept == [
-        f"checkpoint-{step:08d}.{kind}" for step in (3, 4, 10) for kind in ("h5", "json")
+        f"checkpoint-{step:08d}.{kind}"
+        for step in (3, 4, 10)
+        for kind in ("h5", "json")
     ]
     assert not list(folder.local.glob("checkpoint-*"))
 
@@ -132,7 +138,9 @@ ERRORS = [
 ]
 
 
-@pytest.mark.parametrize("error", ERRORS, ids=lambda error: errno.errorcode[error.errno])
+@pytest.mark.parametrize(
+    "error", ERRORS, ids=lambda error: errno.errorcode[error.errno]
+)
 def test_failing_root_keeps_the_local_copy_and_tries_again(
     folder, variables, error, monkeypatch
 ):

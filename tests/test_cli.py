@@ -24,7 +24,10 @@ def test_recipes_are_listed(srgan):
     [
         (["train", "cocoa", "--data", "x"], "did you mean coco?"),
         (["train", "tiny", "--data", "nowhere"], "nowhere does not exist"),
-        (["train", "tiny", "--data", "x", "--set", "filter=3"], "did you mean filters?"),
+        (
+            ["train", "tiny", "--data", "x", "--set", "filter=3"],
+            "did you mean filters?",
+        ),
         (["train", "tiny", "--data", "x", "--seed", "-1"], "--seed -1"),
         (["train", "tiny", "--data", "x", "--precision", "half"], "mixed_float16"),
         (["plot", "nowhere.csv"], "nowhere.csv"),
@@ -41,7 +44,9 @@ def test_mistakes_are_met_by_one_line_and_exit_code_2(srgan, arguments, words):
 
 
 def test_empty_folder_is_named(srgan, tmp_path):
-    code, _, error = srgan("train", "tiny", "--data", tmp_path, "--root", tmp_path / "r")
+    code, _, error = srgan(
+        "train", "tiny", "--data", tmp_path, "--root", tmp_path / "r"
+    )
     assert code == 2
     assert str(tmp_path) in error
     assert not (tmp_path / "r").exists()
@@ -67,7 +72,9 @@ def test_plot_draws_the_zoom(srgan, tmp_path):
     rows = [f"{n},{n},gan,1,1,1e-4,0.1,0.1,1.5,0.6,0.6,0.4,25,0.7" for n in range(1, 9)]
     log = tmp_path / "run.csv"
     log.write_text("\n".join([header, *rows]) + "\n")
-    code, output, _ = srgan("plot", log, "--from", 3, "--to", 5, "-o", tmp_path / "a.png")
+    code, output, _ = srgan(
+        "plot", log, "--from", 3, "--to", 5, "-o", tmp_path / "a.png"
+    )
     assert code == 0
     assert output.strip() == str(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")

@@ -10,7 +10,9 @@ def test_upsampler_recipes_are_as_published():
     for name in ("coco", "celeba"):
         recipe = recipes.get_recipe(name)
         assert (recipe.generator, recipe.crop, recipe.high_size) == (
-            "upsampling", "center", 176,
+            "upsampling",
+            "center",
+            176,
         )
         assert (recipe.batch_size, recipe.gan) == (32, "2500 epochs")
         assert (recipe.learning_rate, recipe.epsilon) == ("1e-4", 1e-8)
@@ -38,7 +40,13 @@ def test_stages_number_epochs_through():
     )
     pretrain, gan = recipes.stages(recipe, 3)
     assert [pretrain.position(step) for step in range(7)] == [
-        (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0),
+        (1, 0),
+        (1, 1),
+        (1, 2),
+        (2, 0),
+        (2, 1),
+        (2, 2),
+        (3, 0),
     ]
     assert [step for step in range(7) if pretrain.ends_epoch(step)] == [2, 5, 6]
     assert gan.position(7) == (4, 0)
@@ -72,7 +80,8 @@ def test_settings_are_typed():
         [
             "batch_size=8", "adversarial_weight=1", "batch_norm=false",
             'content={"pixels": 0.6, "vgg19/block2_conv2": 1}',
-            "augment=flip,turn", "low_range=[0, 1]", "learning_rate=5e-4", "gan=3 steps",
+            "augment=flip,turn", "low_range=[0, 1]", "learning_rate=5e-4",
+            "gan=3 steps",
         ],
     )  # fmt: skip
     assert (recipe.batch_size, recipe.adversarial_weight) == (8, 1.0)

@@ -67,7 +67,12 @@ def test_gan_step_trains_both_once():
     assert all(changed(discriminator, values(one.discriminator)))
     assert one.iterations() == [1, 1]
     assert set(measures) == {
-        "perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake",
+        "perceptual",
+        "content",
+        "adversarial",
+        "discriminator",
+        "d_real",
+        "d_fake",
     }
     expected = measures["content"] + 1e-3 * measures["adversarial"]
     assert measures["perceptual"] == pytest.approx(expected, rel=1e-6)
@@ -111,7 +116,7 @@ def test_adversarial_term_reaches_the_generators_weights():
 
 
 def test_adversarial_gradient_is_that_of_the_updated_discriminator():
-    """One step by hand, with plain SGD in mind: loss after the discriminator's update."""
+    """The same step by hand: judged after the discriminator's update."""
     one, twin = trainer(), trainer()
     low, high = batch()
     measures = one.gan_step(low, high, np.float32(1), np.float32(0), np.float32(1))

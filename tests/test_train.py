@@ -38,11 +38,13 @@ def prepare(scenes, root, *settings, **options):
 
 def stop_at(*steps, messages=None):
     """A log that sends SIGINT to this process in the middle of the given steps."""
+
     def log(event):
         if event.get("step") in steps and "of" in event:
             os.kill(os.getpid(), signal.SIGINT)
         if messages is not None and "message" in event:
             messages.append(event["message"])
+
     return log
 
 
@@ -63,7 +65,9 @@ def whole(scenes, tmp_path_factory):
 
 
 def test_leaves_the_record_of_a_run(whole):
-    found = {str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()}
+    found = {
+        str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()
+    }
     steps = (6, 11, 14)  # a stage's end, every five steps of a stage, the end
     assert found == {
         *(f"models/tiny/checkpoint-{step:08d}.{kind}"
@@ -232,7 +236,7 @@ def test_failing_drive_never_stops_a_training(scenes, whole, tmp_path, monkeypat
 def test_missing_info_is_not_guessed(scenes, whole, tmp_path):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     (tmp_path / "info/tiny.json").write_text("{")
-    with pytest.raises(UserError, match="info/tiny.json is damaged"):
+    with pytest.raises(UserError, match=r"info/tiny\.json is damaged"):
         prepare(scenes, tmp_path)
     (tmp_path / "info/tiny.json").unlink()
     with pytest.raises(UserError, match="is missing but"):
@@ -260,7 +264,8 @@ def test_epochs_in_which_something_is_due():
 def test_terminated_process_exits_143_and_goes_on(scenes, tmp_path):
     command = [
         sys.executable, "-m", "srgan_tf", "train", "tiny", "--data", scenes,
-        "--root", tmp_path, "--set", *SETTINGS, "gan=500 epochs", "sample_every=9 epochs",
+        "--root", tmp_path, "--set", *SETTINGS, "gan=500 epochs",
+        "sample_every=9 epochs",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
     for line in iter(process.stderr.readline, ""):

@@ -1,0 +1,143 @@
+"""Slow proofs, run by hand (`make proofs`): kills at random moments, damaged files.
+
+1. A run of two stages is killed (kill -9) ten times at random moments, saves and the
+   boundary of the stages included, and resumed by the same command each time: its
+   generator must equal an uninterrupted run's bit for bit, and its loss log but for the
+   columns of time.
+2. The newest checkpoint of that run is cut and its bits are flipped: the one before it
+   must be used and named. With all damaged the command must fail and delete nothing.
+"""
+
+import argparse
+import csv
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent
+sys.path.insert(0, str(ROOT / "demo"))
+
+import draw  # noqa: E402
+
+SETTINGS = [
+    "filters=8", "residual_blocks=2", "discriminator_filters=8", "high_size=48",
+    "batch_size=4", "pretrain=60 steps", "gan=60 steps", "save_every=3 steps",
+    "sample_every=1 epoch", "fake_label_spread=0.05",
+]  # fmt: skip
+TIMES = ("seconds", "images_per_second")
+
+
+def command(data, root):
+    return [
+        sys.executable, "-m", "srgan_tf", "train", "tiny", "--data", str(data),
+        "--root", str(root), "--seed", "5", "--set", *SETTINGS,
+    ]  # fmt: skip
+
+
+def steps_done(root):
+    names = [path.stem for path in (root / "models/tiny").glob("checkpoint-*.json")]
+    return max((int(name.split("-")[1]) for name in names), default=0)
+
+
+def losses(root):
+    with open(root / "loss/tiny.csv", newline="") as file:
+        return [
+            {key: value for key, value in row.items() if key not in TIMES}
+            for row in csv.DictReader(file)
+        ]
+
+
+def prove_kills(folder, kills, seed):
+    whole, killed = folder / "whole", folder / "killed"
+    data = folder / "data"
+    draw.draw_folder("scenes", data, count=20, size=64)
+    started = time.perf_counter()
+    subprocess.run(command(data, whole), check=True, capture_output=True)
+    print(f"uninterrupted: 120 steps in {time.perf_counter() - started:.0f} s")
+    moments, saves = random.Random(seed), 0
+    for number in range(kills):
+        # Wait for a step of this share of the run, then for a random moment more.
+        target = 120 * (number + 0.3) / kills
+        process = subprocess.Popen(
+            command(data, killed), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
+        while process.poll() is None and steps_done(killed) < target:
+            time.sleep(0.002)
+        time.sleep(moments.uniform(0, 0.4))
+        process.kill()
+        process.wait()
+        parts = [
+            path for path in (killed / "models/tiny").glob("checkpoint-*.h5")
+            if not path.with_suffix(".json").exists()
+        ]  # fmt: skip
+        saves += bool(parts)
+        print(f"kill {number + 1}: at step {steps_done(killed)} or after"
+              + (", during a save" if parts else ""))  # fmt: skip
+    subprocess.run(command(data, killed), check=True, capture_output=True)
+    same = (whole / "models/tiny.h5").read_bytes() == (
+        killed / "models/tiny.h5"
+    ).read_bytes()
+    print(f"generators equal bit for bit: {same}; loss logs equal: "
+          f"{losses(whole) == losses(killed)}; kills seen during a save: {saves}")  # fmt: skip
+    return data, whole, same and losses(whole) == losses(killed)
+
+
+def prove_damage(data, root):
+    from srgan_tf import UserError, checkpoint
+
+    messages = []
+    folder = checkpoint.RunFolder(root, "tiny", messages.append)
+    manifests = sorted(folder.checkpoints.glob("checkpoint-*.json"))
+    before, newest = (path.with_suffix(".h5") for path in manifests[-2:])
+    noticed = cases = 0
+    for path in (newest, newest.with_suffix(".json")):
+        whole = path.read_bytes()
+        damaged = [whole[: len(whole) * part // 100] for part in (0, 1, 50, 99)]
+        places = random.Random(0)
+        for _ in range(50):
+            flipped = bytearray(whole)
+            flipped[places.randrange(len(whole))] ^= 1 << places.randrange(8)
+            damaged.append(bytes(flipped))
+        for content in damaged:
+            path.write_bytes(content)
+            messages.clear()
+            found, _ = folder.newest_checkpoint()
+            named = messages and newest.stem in messages[0]["message"]
+            noticed += bool(found == before and named)
+            cases += 1
+        path.write_bytes(whole)
+    print(f"damages noticed, the checkpoint before used: {noticed} of {cases}")
+    for path in folder.checkpoints.glob("checkpoint-*.h5"):
+        path.write_bytes(path.read_bytes()[:-1])
+    kept = sorted(folder.checkpoints.iterdir())
+    ended = subprocess.run(command(data, root), capture_output=True, text=True)
+    nothing_lost = kept == sorted(folder.checkpoints.iterdir())
+    print(f"all damaged: exit code {ended.returncode}, nothing deleted: {nothing_lost}; "
+          f"{ended.stderr.strip().splitlines()[-1]}")  # fmt: skip
+    try:
+        folder.newest_checkpoint()
+    except UserError:
+        return noticed == cases and ended.returncode == 2 and nothing_lost
+    return False
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args()
+    folder = Path(tempfile.mkdtemp(prefix="srgan_proofs_"))
+    try:
+        data, root, exact = prove_kills(folder, options.kills, options.seed)
+        noticed = prove_damage(data, root)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    sys.exit(0 if exact and noticed else "a proof failed")
+
+
+if __name__ == "__main__":
+    main()
