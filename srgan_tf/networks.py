@@ -287,6 +287,53 @@ def build_generator(settings):
     return model
 
 
+def start_as_interpolation(generator):
+    """Set the weights of a new srresnet so that it begins as smooth interpolation.
+
+    Six channels carry the positive and the negative part of R, G and B from the first
+    layer to the last, which interpolates them; the others begin as ever. A training
+    need not find out first how to copy an image, which saves thousands of steps.
+    Raises UserError for another architecture or for fewer than eight filters.
+    """
+    filters = generator.settings.filters
+    if generator.settings.architecture != "srresnet" or filters < 8:
+        raise UserError("start=interpolation needs generator=srresnet, 8 filters or more.")
+    rgb, carried = np.arange(3), np.arange(6)
+    for layer in generator.layers:
+        if not layer.name.endswith(("head_conv", "conv_2", "body_conv")):
+            continue  # the carried channels pass these by the skip connections
+        kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
+        kernel[..., carried] = 0
+        if layer.name == "head_conv":
+            kernel[4, 4, rgb, rgb], kernel[4, 4, rgb, rgb + 3] = 1, -1
+        layer.kernel.assign(kernel)
+    for name in ("upsample_1_conv", "upsample_2_conv"):
+        layer = generator.get_layer(name)
+        kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
+        phases = kernel.reshape(3, 3, filters, 4, filters)  # a view
+        phases[..., carried] = 0
+        phases[1, 1, carried, :, carried] = 1
+        layer.kernel.assign(kernel)
+    tail = generator.get_layer("tail_conv")
+    kernel = 0.1 * keras.ops.convert_to_numpy(tail.kernel)
+    kernel[:, :, carried] = 0
+    # 1.3 undoes most of what tanh takes from the contrast.
+    kernel[:, :, rgb, rgb] = 1.3 * _interpolation()[..., None]
+    kernel[:, :, rgb + 3, rgb] = -1.3 * _interpolation()[..., None]
+    tail.kernel.assign(kernel)
+
+
+def _interpolation():
+    """The 9x9 kernel that comes nearest to turning 4x4 blocks into bicubic."""
+    distance = np.abs(np.arange(-7.5, 8)) / 4  # from the middle of a block, low pixels
+    near = 1.5 * distance**3 - 2.5 * distance**2 + 1
+    far = -0.5 * distance**3 + 2.5 * distance**2 - 4 * distance + 2
+    bicubic = np.where(distance <= 1, near, far)
+    blocks = np.stack([np.eye(16)[i : i + 4].sum(0) for i in range(2, 11)], axis=1)
+    taps = np.linalg.lstsq(blocks, bicubic, rcond=None)[0]
+    return np.outer(taps, taps) / taps.sum() ** 2
+
+
 def super_resolve(generator, low):
     """uint8 [height, width, 3] to uint8 [4 * height, 4 * width, 3], in one piece."""
     values = images.to_range(low[np.newaxis], generator.settings.low_range)

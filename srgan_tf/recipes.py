@@ -20,6 +20,7 @@ class Recipe:
     residual_blocks: int = 16
     filters: int = 64
     batch_norm: bool = True  # in the generator
+    start: str = "random"  # random | interpolation, see networks.start_as_interpolation
     discriminator_filters: int = 64
     precision: str = "auto"  # float32 | mixed_float16 | mixed_bfloat16 | auto
     low_range: tuple = (-1.0, 1.0)  # of the generator's input
@@ -188,8 +189,9 @@ def check(recipe):
     for schedule in (recipe.learning_rate, recipe.pretrain_learning_rate):
         if schedule:
             learning_rate_at(schedule, 0, 1)
-    for field in ("crop", "split", "precision"):
+    for field in ("start", "crop", "split", "precision"):
         choices = {
+            "start": ("random", "interpolation"),
             "crop": ("center", "random", "resize"),
             "split": ("random", "first"),
             "precision": ("auto", "float32", "mixed_float16", "mixed_bfloat16"),

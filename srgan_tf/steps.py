@@ -27,6 +27,8 @@ class Trainer:
                     recipe=recipe.name,
                 )
             )
+            if recipe.start == "interpolation":
+                networks.start_as_interpolation(self.generator)
             self.generator_optimizer = self._optimizer(self.generator)
             self.discriminator = self.discriminator_optimizer = None
             if "gan" in stages:

@@ -13,9 +13,9 @@ FLOORS = (
     ("images",),
     ("networks", "features", "losses", "data", "metrics", "plots"),
     ("recipes", "checkpoint"),
-    ("steps",),
-    ("upscale", "train"),
-    ("compare",),
+    ("steps", "upscale", "testset", "jobs"),
+    ("train", "compare"),
+    ("report",),
     ("cli",),
     ("__main__",),
 )
@@ -24,7 +24,7 @@ ONLY = {  # package: the modules that may import it
     "argparse": {"cli"},
     "tqdm": {"cli"},
     "tensorflow": {"steps", "train"},
-    "keras": {"networks", "features", "losses", "steps", "train", "upscale"},
+    "keras": {"networks", "features", "losses", "steps", "train", "upscale", "compare"},
     "cv2": {"images"},
 }
 FORBIDDEN = ("pickle", "tensorflow.python", "tf_keras")

@@ -592,3 +592,35 @@ def test_missing_and_misshapen_keras2_layers_are_named(tmp_path):
     assert "residual_01_conv_1/kernel is not finite" in keras2_error(path, infinite)
     assert "residual_01_norm_1/moving_variance is neg" in keras2_error(path, negative)
     assert "holds other layers" in keras2_error(path, no_alphas)
+
+
+def test_start_as_interpolation_enlarges_smoothly():
+    """Grey ramps and colours come out as they went in, but for what tanh bends."""
+    settings = networks.GeneratorSettings(residual_blocks=2, filters=16)
+    generator = networks.build_generator(settings)
+    networks.start_as_interpolation(generator)
+    for name in ("tail_conv",):  # what the untrained channels add
+        layer = generator.get_layer(name)
+        kernel = np.array(keras.ops.convert_to_numpy(layer.kernel))
+        kernel[:, :, 6:] = 0
+        layer.kernel.assign(kernel)
+    low = np.zeros((1, 16, 16, 3), "float32")
+    low[..., 0] = np.linspace(-0.8, 0.8, 16)  # a ramp in red
+    low[..., 2] = -0.5
+    high = keras.ops.convert_to_numpy(generator(low, training=False))
+    linear = np.arctanh(high[0]) / 1.3
+    places = (np.arange(64) + 0.5) / 4 - 0.5
+    ramp = np.interp(places, np.arange(16), low[0, 0, :, 0])
+    inside = slice(16, 48)
+    assert np.abs(linear[inside, inside, 0] - ramp[inside]).max() < 0.01
+    assert np.abs(linear[inside, inside, 1]).max() < 1e-3
+    assert np.abs(linear[inside, inside, 2] + 0.5).max() < 0.01
+
+
+def test_start_as_interpolation_is_for_srresnet():
+    for settings in (
+        networks.GeneratorSettings("upsampling", 1, 16),
+        networks.GeneratorSettings("srresnet", 1, 7),
+    ):
+        with pytest.raises(UserError, match="start=interpolation"):
+            networks.start_as_interpolation(networks.build_generator(settings))
