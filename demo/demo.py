@@ -1,4 +1,4 @@
-"""The whole journey in a few minutes: draw, train A and B, stop, resume, look.
+"""The whole journey in a few minutes: draw, train A and B, stop, resume, compare.
 
 Everything is drawn here and trained here: nothing is downloaded.
 """
@@ -14,6 +14,7 @@ from pathlib import Path
 from draw import draw_folder
 
 ROOT = Path(__file__).parent / "run"
+KINDS = {"scenes": "A", "faces": "B"}
 STEPS = {"pretrain": "400 steps", "gan": "150 steps"}
 
 
@@ -42,7 +43,7 @@ def train(run, kind, **options):
 def main():
     os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     shutil.rmtree(ROOT, ignore_errors=True)
-    for kind in ("scenes", "faces"):
+    for kind in KINDS:
         draw_folder(kind, ROOT / "data" / kind, count=120, size=128)
     print("Model A: drawn scenes. Stopped in the middle …")
     train("A", "scenes", interrupt_after=ROOT / "output" / "A" / "epoch_10.png")
@@ -50,12 +51,22 @@ def main():
     train("A", "scenes")
     print("Model B: drawn faces.")
     train("B", "faces")
+    for kind in KINDS:
+        draw_folder(kind, ROOT / "test" / kind, count=24, size=128, seed=1)
+    print("Bicubic, A and B on both kinds. Random features: nothing is downloaded.")
+    srgan(
+        "compare", "--high", *(f"{kind}={ROOT / 'test' / kind}" for kind in KINDS),
+        "--model", *(f"{run}={ROOT / 'models' / run}.h5" for run in KINDS.values()),
+        "--features", "random", "-o", ROOT / "output" / "compare",
+    )  # fmt: skip
     print("\nLook at")
-    for run in "AB":
+    for run in KINDS.values():
         pictures = (ROOT / "output" / run).glob("epoch_*.png")
         newest = max(pictures, key=lambda path: int(path.stem.split("_")[1]))
         for path in (ROOT / "loss" / f"{run}.png", newest):
             print(" ", os.path.relpath(path))
+    for name in ("compare.png", "gallery.png"):
+        print(" ", os.path.relpath(ROOT / "output" / "compare" / name))
 
 
 if __name__ == "__main__":

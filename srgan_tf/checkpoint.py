@@ -5,6 +5,7 @@ its manifest. The manifest is written last and is the commit: without one that h
 the size and SHA-256 of the `.h5` (and its own), the checkpoint does not exist.
 """
 
+import contextlib
 import fcntl
 import hashlib
 import json
@@ -34,18 +35,20 @@ class RunFolder:
     """
 
     def __init__(self, root, run, log):
+        if "/" in run or run.startswith("."):
+            raise UserError(f'--run {run}: give a name without "/" and a leading dot')
         self.root, self.run, self.log = Path(root), run, log
         self.checkpoints = self.root / "models" / run
         key = hashlib.sha256(str(self.checkpoints.resolve()).encode()).hexdigest()[:16]
-        self.local = Path(tempfile.gettempdir()) / "srgan_tf" / key
+        self.local = Path(tempfile.gettempdir()) / f"srgan_tf-{os.getuid()}" / key
         self.generator = self.root / "models" / f"{run}.h5"
         self.loss_log = self.root / "loss" / f"{run}.csv"
         self.curves = self.root / "loss" / f"{run}.png"
         self.samples = self.root / "output" / run
         self.info = self.root / "info" / f"{run}.json"
         self.summary = self.root / "info" / f"{run}_summary.txt"
-        self.run_id = None  # of the run that the local copies must belong to
-        self._pending = {}
+        self.run_id = None  # that local copies must have; None until info is written
+        self._pending = {}  # {path: local copy}, the newest first
         self._failing = False
         self._lock = None
 
@@ -79,8 +82,12 @@ class RunFolder:
         name = f"{path.parent.name}-{path.name}"
         local = self.local / name
         self.local.mkdir(parents=True, exist_ok=True)
-        write(local)
-        self._pending[path] = local
+        try:
+            write(local)
+        except OSError as error:
+            raise self._no_room(error.strerror or error) from error
+        # The newest first: a path that can never be written must not hold it up.
+        self._pending = {path: local, **self._pending}
         for final, source in list(self._pending.items()):
             partial = final.with_name(f".{final.name}.part")
             try:
@@ -97,12 +104,23 @@ class RunFolder:
     def put_text(self, path, text):
         self.put(path, lambda local: local.write_text(text))
 
+    def _no_room(self, reason):
+        return UserError(
+            f"{self.local} cannot be written ({reason}): make room there, or set "
+            f"TMPDIR to another folder; {self.last_good()}"
+        )
+
     def _warn(self, error):
+        if self.run_id is None:
+            raise UserError(
+                f"{self.root} cannot be written ({error.strerror or error}): choose "
+                "another --root"
+            ) from error
         if not self._failing:
             self.log(
                 {
                     "message": f"{self.root} fails ({error.strerror or error}): the "
-                    f"run goes on with copies in {self.local} and tries again at every save"
+                    f"run goes on with copies in {self.local}, tried again at each save"
                 }
             )
         self._failing = True
@@ -111,17 +129,23 @@ class RunFolder:
         """Write the checkpoint of manifest["step"]; its path, or the local copy's.
 
         networks_and_optimizers: {name: variables}; loss_log: the CSV so far, bytes.
-        Raises UserError, writing nothing, when an array is not finite.
+        Raises UserError, writing nothing, when an array is not finite or when the local
+        disk has no room for it.
         """
+        size = len(loss_log)
         for name, variables in networks_and_optimizers.items():
             for variable in variables:
-                if not np.all(np.isfinite(np.asarray(variable, dtype=np.float64))):
+                array = np.asarray(variable)
+                size += array.nbytes
+                if not np.isfinite(array).all():
                     raise UserError(
                         f"{variable.path} of the {name} is not finite at step "
                         f"{manifest['step']}: nothing of it was saved; "
                         f"{self.last_good()}"
                     )
         self.local.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self.local).free < 1.1 * size:  # a full disk crashes HDF5
+            raise self._no_room(f"a checkpoint has {size / 1e6:.0f} MB")
         stem = self._free_stem(manifest["step"])
         local = self.local / f"{stem}.h5"
         with h5py.File(local, "w") as file:
@@ -142,21 +166,16 @@ class RunFolder:
         try:
             self.checkpoints.mkdir(parents=True, exist_ok=True)
             final = self.checkpoints / local.name
-            with open(local, "rb") as source, open(final, "xb") as copy:
-                shutil.copyfileobj(source, copy, 2**20)
-                copy.flush()
-                os.fsync(copy.fileno())
-            if _sha256(final) != manifest["sha256"]:
-                raise OSError(None, f"{final.name} reads back otherwise than written")
+            _copy(local, final, manifest["sha256"])
             _write_manifest(final.with_suffix(".json"), manifest)
         except OSError as error:
             self._warn(error)
             _write_manifest(local.with_suffix(".json"), manifest)
-            self._delete_old(self.local)
+            self._delete_old(local)
             return local
         for path in self.local.glob("checkpoint-*"):
             path.unlink(missing_ok=True)
-        self._delete_old(self.checkpoints)
+        self._delete_old(final)
         return final
 
     def _free_stem(self, step):
@@ -171,13 +190,16 @@ class RunFolder:
                 return stem
         raise UserError(f"{self.checkpoints} holds 1,000 damaged saves of step {step}")
 
-    def _delete_old(self, folder):
-        """Drop what is older than the newest KEEP committed checkpoints."""
+    def _delete_old(self, newest):
+        """Drop what is older than `newest` and the KEEP - 1 committed before it.
+
+        Later steps do not count: they are damaged, or of another run.
+        """
         try:
-            kept = _manifests(folder)[:KEEP]
-            oldest = min(_order(path) for path in kept)
-            for path in folder.glob("checkpoint-*"):
-                if len(kept) == KEEP and _order(path) < oldest:
+            committed = _manifests(newest.parent)
+            kept = [path for path in committed if _order(path) <= _order(newest)][:KEEP]
+            for path in newest.parent.glob("checkpoint-*"):
+                if len(kept) == KEEP and _order(path) < _order(kept[-1]):
                     path.unlink(missing_ok=True)
         except OSError as error:
             self._warn(error)
@@ -203,7 +225,7 @@ class RunFolder:
         if manifests:
             raise UserError(
                 f"{self.checkpoints}: none of its {len(manifests)} checkpoints is "
-                "valid; nothing was deleted: restore one from a copy, or give --run a new name"
+                "valid; nothing was deleted: restore one, or give another --run"
             )
         return None
 
@@ -211,7 +233,7 @@ class RunFolder:
         """In words, where the run can be taken up again."""
         try:
             newest = self.newest_checkpoint()
-        except UserError:
+        except (UserError, OSError):
             newest = None
         return (
             f"the last good checkpoint is {newest[0]}"
@@ -221,10 +243,14 @@ class RunFolder:
 
 
 def restore(path, networks_and_optimizers):
-    """Assign every variable from a checkpoint's .h5; the loss log's bytes."""
+    """Assign the variables from a checkpoint's .h5; the loss log's bytes.
+
+    What it does not hold, a discriminator before its first stage, stays as it is.
+    """
     with h5py.File(path, "r") as file:
         for name, variables in networks_and_optimizers.items():
-            networks.read_variables(file[name], variables, path)
+            if name in file:
+                networks.read_variables(file[name], variables, path)
         return file["loss_log"][()].tobytes()
 
 
@@ -235,8 +261,26 @@ def _order(path):
 
 
 def _manifests(folder):
-    found = [path for path in folder.glob("checkpoint-*.json") if _order(path)[0] >= 0]
+    """The newest first. OSError, unlike glob, for a folder that cannot be listed."""
+    files = folder.iterdir() if folder.exists() else ()
+    found = [path for path in files if path.suffix == ".json" and _order(path)[0] >= 0]
     return sorted(found, key=_order, reverse=True)
+
+
+def _copy(source, final, sha256):
+    """Copy to a name that is free, and read back; what fails leaves nothing there."""
+    final.touch(exist_ok=False)
+    try:
+        with open(source, "rb") as file, open(final, "wb") as copy:
+            shutil.copyfileobj(file, copy, 2**20)
+            copy.flush()
+            os.fsync(copy.fileno())
+        if _sha256(final) != sha256:
+            raise OSError(None, f"{final.name} reads back otherwise than written")
+    except OSError:
+        with contextlib.suppress(OSError):
+            final.unlink()  # else it keeps a full disk full
+        raise
 
 
 def _sha256(path):

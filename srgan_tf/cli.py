@@ -19,7 +19,6 @@ def main(arguments=None):
 
 def run(options, program="srgan"):
     """Run options.command on the options and exit with its code."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
         sys.exit(options.command(options))
     except UserError as error:
@@ -30,6 +29,20 @@ def run(options, program="srgan"):
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(MISTAKE)
+
+
+def _start_keras():
+    """Import Keras and TensorFlow without the log lines that no setting silences."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        from srgan_tf import networks  # noqa: F401
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def _parser():
@@ -61,6 +74,10 @@ def _parser():
     train.add_argument(
         "--vgg-weights", metavar="FILE", help="VGG19 weights (or Keras downloads them)"
     )
+    train.add_argument(
+        "--weights", nargs="+", action="extend", default=[], metavar="NETWORK=FILE",
+        help="weights of another feature network, such as resnet18=FILE",
+    )  # fmt: skip
     train.add_argument(
         "--memory", type=float, default=2.0, metavar="GIB",
         help="keep decoded images in memory up to this (2)",
@@ -226,10 +243,12 @@ def _train(options):
     if options.precision:
         settings.append(f"precision={options.precision}")
     recipe = recipes.with_settings(recipe, settings)
-    if options.memory < 0:
+    weights = {"vgg19": options.vgg_weights, **_single(options.weights, "--weights")}
+    if not 0 <= options.memory < 2**20:
         raise UserError(f"--memory {options.memory}: give a number of GiB, 0 or more")
-    if options.seed < 0:
-        raise UserError(f"--seed {options.seed}: give a whole number, 0 or more")
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"--seed {options.seed}: give a whole number, 0 to 2^32 - 1")
+    _start_keras()
     from srgan_tf import train
 
     bar = _Bar()
@@ -240,7 +259,7 @@ def _train(options):
         root=options.root,
         run=options.run,
         seed=options.seed,
-        weights={"vgg19": options.vgg_weights},
+        weights=weights,
         memory_budget=int(options.memory * 2**30),
         log=bar,
         writes=not options.dry_run,
@@ -251,8 +270,10 @@ def _train(options):
         print("\n".join(f"{name:{width}}  {value}" for name, value in facts.items()))
         return 0
     bar.begin(run.first_step, run.last_step)
-    received = run.train()
-    bar.close()
+    try:
+        received = run.train()
+    finally:
+        bar.close()  # an error is then told on a line of its own
     if received:
         print(f"stopped at {bar.saved}: the same command goes on from there")
         return 128 + received
@@ -340,8 +361,9 @@ def compare_command(options):
     first = "/".join(Path(options.high[0]).parts[-2:])
     high = _named(options.high, "--high", first)
     low = _named(options.low, "--low", next(iter(high)))
-    models = _models(options.model)
+    models = _single(options.model, "--model")
     finished = _named(options.images, "--images")
+    _start_keras()
     from srgan_tf import compare, report
 
     weights = {"vgg19": options.vgg_weights, "inception_v3": options.inception_weights}
@@ -376,6 +398,7 @@ def _gallery(options):
         raise UserError(f"--seed {options.seed}: give a whole number, 0 or more")
     high = itertools.chain(*_named(options.high, "--high", "").values())
     finished = _named(options.images, "--images")
+    _start_keras()
     from srgan_tf import report, testset
 
     with _ImageBar() as bar:
@@ -385,7 +408,8 @@ def _gallery(options):
             high_size=options.high_size, crop_mode=options.crop_mode,
             limit=options.limit, seed=options.seed, log=bar,
         )  # fmt: skip
-        sheet = report.gallery(test_set, panels, _models(options.model), zoom, bar)
+        models = _single(options.model, "--model")
+        sheet = report.gallery(test_set, panels, models, zoom, bar)
     path.parent.mkdir(parents=True, exist_ok=True)
     images.write_image(path, sheet)
     print(path)
@@ -399,6 +423,7 @@ def _upscale(options):
 
     with _ImageBar() as bar:
         found, failed = jobs.plan(options.paths, options.output, options.format, bar)
+        _start_keras()
         from srgan_tf import networks, upscale
 
         model = networks.load_generator(options.model or upscale.default_model())
@@ -428,12 +453,13 @@ def _named(values, option, default=None):
     return named
 
 
-def _models(values):
-    models = _named(values, "--model")
-    for name, paths in models.items():
+def _single(values, option):
+    """{name: path} of NAME=PATH, each name once."""
+    named = _named(values, option)
+    for name, paths in named.items():
         if len(paths) > 1:
-            raise UserError(f"--model {name} is given twice: name one otherwise")
-    return {name: path for name, (path,) in models.items()}
+            raise UserError(f"{option} {name} is given twice: name one otherwise")
+    return {name: path for name, (path,) in named.items()}
 
 
 class _ImageBar:

@@ -16,6 +16,7 @@ import PIL
 
 from . import UserError, __version__, data, features, images, metrics, networks
 from .testset import TestSet
+from .upscale import Upscaler
 
 # Of a report, in its order; "vgg" is the mean squared difference of VGG19's features.
 METRICS = ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb", "vgg", "fid", "kid")
@@ -111,18 +112,20 @@ def _grey(image):
 
 
 def load_generators(models, finished=()):
-    """{candidate: generator} of {candidate: file}; UserError for names that clash."""
+    """{candidate: Upscaler} of {candidate: file}; UserError for names that clash."""
     for name in [*models, *finished]:
         if name in TAKEN or (name in models and name in finished):
             raise UserError(f"the name {name!r} is taken: choose another.")
-    return {name: networks.load_generator(path) for name, path in models.items()}
+    return {
+        name: Upscaler(networks.load_generator(path)) for name, path in models.items()
+    }
 
 
 def candidates(pictures, generators):
     """{name: uint8 [h, w, 3]}: bicubic, what each generator makes, finished images."""
     made = {"bicubic": images.bicubic_up(pictures.low)}
     for name, generator in generators.items():
-        made[name] = networks.super_resolve(generator, pictures.low)
+        made[name] = generator(pictures.low)
     return made | pictures.finished
 
 

@@ -36,12 +36,16 @@ MAX_UNREADABLE = 0.01  # a larger part of unreadable images stops a run
 _SPLIT = 2**31
 
 
+def _generator(*entropy):
+    return np.random.Generator(np.random.PCG64(entropy))
+
+
 # Finding
 
 
-@dataclasses.dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True, order=True)
 class Source:
-    """A photograph of a data set.
+    """A photograph of a data set, in order of name and sha256.
 
     name: relative to the folder or zip it was found in, with forward slashes.
     sha256: of the bytes of the file, hexadecimal. label: what errors call it.
@@ -67,18 +71,16 @@ class Source:
         return images.read_image(data, self.label)
 
 
-def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=None):
+def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event: None):
     """All photographs in folders (searched recursively), zips and single files.
 
     paths: one or more, mixed. minimum_side: pixels; images with a shorter side are left
-    out. memory_budget: bytes of decoded pixels to keep; images beyond it are decoded
-    whenever they are needed. log: called with {"message": words} for each image left
-    out, and once for their count. Hidden files and __MACOSX are not looked at.
-    Returns Sources sorted by name; their order and names do not tell which path came
-    first, nor where it lies. Raises UserError for a path without images, an unsafe or
-    damaged zip, nothing large enough, or more than MAX_UNREADABLE unreadable images.
+    out. memory_budget: bytes of decoded pixels to keep; others are decoded when needed.
+    log: gets {"message": words} for each image left out, and once for their count.
+    Hidden files and __MACOSX are not looked at. Returns Sources sorted, whatever the
+    order of the paths. Raises UserError for a path without images, an unsafe or damaged
+    zip, nothing large enough, or more than MAX_UNREADABLE unreadable images.
     """
-    log = _silent if log is None else log
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
     entries = [entry for path in paths for entry in list_photographs(path)]
     entries.sort(key=lambda entry: entry[0])
@@ -99,9 +101,9 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=None):
             shape = f"{pixels.shape[1]}x{pixels.shape[0]}"
             log({"message": f"skipped: {label} is {shape}, under {minimum_side}."})
         else:
-            keep = pixels.nbytes <= memory_budget
-            memory_budget -= pixels.nbytes if keep else 0
-            found.append(Source(name, sha256, label, read, pixels if keep else None))
+            kept = pixels if pixels.nbytes <= memory_budget else None
+            memory_budget -= 0 if kept is None else pixels.nbytes
+            found.append(Source(name, sha256, label, read, kept))
     if small or unreadable:
         counts = f"{small} too small, {len(unreadable)} unreadable"
         log({"message": f"skipped {counts} of {len(entries)} images."})
@@ -115,30 +117,19 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=None):
             f"{_first(paths)}: no image has {minimum_side} pixels on both sides:"
             " give larger images or choose a smaller size."
         )
-    return sorted(found, key=_key)
+    return sorted(found)
 
 
-def _silent(event):
-    """What logs where no log is given."""
-
-
-def _key(source):
-    return source.name, source.sha256
-
-
-def _first(names, count=3):
-    names = [str(name) for name in names]
-    return ", ".join(names[:count]) + (", …" if len(names) > count else "")
+def _first(names):
+    return ", ".join(map(str, names[:3])) + (", …" if len(names) > 3 else "")
 
 
 def _examine(entry):
     """(sha256, pixels, bytes) of an image; a UserError in place of bad pixels."""
     _, label, read, _ = entry
+    data = b""
     try:
         data = read()
-    except UserError as error:
-        return None, error, 0
-    try:
         pixels = images.read_image(data, label)
     except UserError as error:
         pixels = error
@@ -155,100 +146,90 @@ def list_photographs(path):
     path = pathlib.Path(path)
     suffix = path.suffix.lower()
     if path.is_dir():
-        files = [(name, path / name) for name in _walk(path)]
+        entries = _list_folder(path)
     elif not path.exists():
         raise UserError(f"{path} does not exist: check the path.")
     elif suffix in images.EXTENSIONS:
-        files = [(path.name, path)]
+        entries = [_entry(path.name, path)]
     elif path.is_file() and (suffix == ".zip" or zipfile.is_zipfile(path)):
-        return [(*entry, True) for entry in _Archive(path).entries()]
+        entries = _list_zip(path)
     else:
         raise UserError(f"{path} is neither a folder, nor a zip, nor a photograph.")
-    if not files:
+    if not entries:
         raise UserError(
-            f"{path} holds no image: give a folder with {', '.join(images.EXTENSIONS)}"
-            " files (a zip inside it must be given by its own name)."
+            f"{path} holds no image: give one with {', '.join(images.EXTENSIONS)} files"
+            " (a zip inside it must be given by its own name)."
         )
-    return [
-        (name, str(file), functools.partial(images.read_bytes, file), False)
-        for name, file in files
-    ]
+    return entries
 
 
-def _walk(folder):
-    """Relative names of a folder's photographs; links followed, but never in rounds."""
+def _entry(name, file):
+    return name, str(file), functools.partial(images.read_bytes, file), False
+
+
+def _list_folder(folder):
+    """The entries of a folder; links are followed, but never in rounds."""
 
     def refuse(error):
         raise UserError(f"{error.filename} cannot be searched ({error.strerror}).")
 
-    names, seen = [], set()
+    entries, seen = [], set()
     for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):
         real = os.path.realpath(parent)
         if real in seen:
             folders.clear()
             continue
         seen.add(real)
-        folders.sort()
-        relative = pathlib.Path(parent).relative_to(folder)
-        names += [(relative / name).as_posix() for name in files]
-        folders[:] = [name for name in folders if _is_visible(name)]
-    return [name for name in names if _is_photograph(name)]
+        folders[:] = sorted(name for name in folders if not _is_hidden(name))
+        for path in map(pathlib.Path(parent).joinpath, files):
+            if _is_photograph(path.name):
+                entries.append(_entry(path.relative_to(folder).as_posix(), path))
+    return entries
 
 
-def _is_visible(name):
-    parts = name.split("/")
-    return not any(
-        part == "__MACOSX" or (part[:1] == "." and part != ".") for part in parts
-    )
+def _is_hidden(name):
+    return any(re.match(r"__MACOSX$|\..", part) for part in name.split("/"))
 
 
 def _is_photograph(name):
-    return _is_visible(name) and name.lower().endswith(images.EXTENSIONS)
+    return name.lower().endswith(images.EXTENSIONS) and not _is_hidden(name)
 
 
-class _Archive:
-    """An open zip, its names checked, read by one thread at a time."""
+def _list_zip(path):
+    """The entries of a zip, left open; UserError for a damaged or unsafe one."""
+    try:
+        archive, lock = zipfile.ZipFile(path), threading.Lock()
+    except Exception as error:  # damaged directories raise several kinds
+        raise UserError(
+            f"{path} is cut short or no zip that can be read ({error}): fetch it again."
+        ) from error
+    entries = []
+    for info in archive.infolist():
+        name = info.filename.replace("\\", "/")
+        label = f"{path}/{name}"
+        if re.match("/|[A-Za-z]:", name) or ".." in name.split("/"):
+            raise UserError(f"{path} is unsafe: {name!r} leads out of it.")
+        if stat.S_ISLNK(info.external_attr >> 16):
+            raise UserError(f"{path} is unsafe: {name!r} is a link.")
+        if info.flag_bits & 1:
+            raise UserError(f"{path} is encrypted: unpack it and zip it anew.")
+        if not info.is_dir() and _is_photograph(name):
+            read = functools.partial(_read_member, archive, lock, info, label)
+            entries.append((name, label, read, True))
+    return entries
 
-    def __init__(self, path):
-        self.path, self.lock = path, threading.Lock()
-        try:
-            self.file = zipfile.ZipFile(path)
-        except OSError as error:
-            raise UserError(f"{path} cannot be read ({error.strerror}).") from error
-        except Exception as error:  # damaged directories raise several kinds
-            raise UserError(
-                f"{path} is cut short or no zip ({error}): fetch it again."
-            ) from error
 
-    def entries(self):
-        """[(name, label, read)] of the photographs; UserError for an unsafe member."""
-        found = []
-        for info in self.file.infolist():
-            name = info.filename.replace("\\", "/")
-            label = f"{self.path}/{name}"
-            if re.match("/|[A-Za-z]:", name) or ".." in name.split("/"):
-                raise UserError(f"{self.path} is unsafe: {name!r} leads out of it.")
-            if stat.S_ISLNK(info.external_attr >> 16):
-                raise UserError(f"{self.path} is unsafe: {name!r} is a link.")
-            if info.flag_bits & 1:
-                raise UserError(f"{self.path} is encrypted: unpack it and zip it anew.")
-            if not info.is_dir() and _is_photograph(name):
-                found.append((name, label, functools.partial(self.read, info, label)))
-        if not found:
-            raise UserError(f"{self.path} holds no image: give a zip of photographs.")
-        return found
-
-    def read(self, info, label):
-        """A member's bytes. What its header says of its size is not believed."""
-        try:
-            with self.lock, self.file.open(info) as member:
-                data = member.read(MEMBER_BYTES + 1)
-        except Exception as error:  # zipfile and zlib raise about six kinds
-            reason = " ".join(str(error).split()) or type(error).__name__
-            raise UserError(f"{label} is damaged ({reason}): zip it anew.") from error
-        if len(data) > MEMBER_BYTES:
-            raise UserError(f"{label} unpacks to over {MEMBER_BYTES >> 20} MiB.")
-        return data
+def _read_member(archive, lock, info, label):
+    """A member's bytes. What its header says of its size is not believed."""
+    try:
+        with lock, archive.open(info) as member:
+            data = member.read(MEMBER_BYTES + 1)
+    except Exception as error:  # zipfile and zlib raise about six kinds
+        reason = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(f"{label} is damaged ({reason}): zip it anew.") from error
+    if len(data) > MEMBER_BYTES:
+        raise UserError(f"{label} unpacks to over {MEMBER_BYTES >> 20} MiB.")
+    return data
 
 
 # Splitting
@@ -264,10 +245,8 @@ class Split:
     @functools.cached_property
     def description(self):
         """{"train": [[name, sha256], …], "validate": …}, to be frozen as JSON."""
-        return {
-            "train": [list(_key(source)) for source in self.train],
-            "validate": [list(_key(source)) for source in self.validate],
-        }
+        sides = {"train": self.train, "validate": self.validate}
+        return {key: [[s.name, s.sha256] for s in side] for key, side in sides.items()}
 
     @functools.cached_property
     def data_hash(self):
@@ -277,7 +256,7 @@ class Split:
 
 
 def split_images(
-    found, validate, seed=0, how="random", limit=0, frozen=None, log=None
+    found, validate, seed=0, how="random", limit=0, frozen=None, log=lambda event: None
 ):
     """Split so that images of identical content never stand on both sides.
 
@@ -288,18 +267,18 @@ def split_images(
     0: all. frozen: the description of an earlier Split, which is then given again.
     Raises UserError if that is impossible, or the images are not those of `frozen`.
     """
-    log = _silent if log is None else log
-    pool = sorted(found, key=_key)[: limit or None]
+    pool = sorted(found)[: limit or None]
     if isinstance(validate, (int, float)):
         split = _draw(pool, validate, seed, how)
     else:
-        contents = {source.sha256 for source in validate}
-        train = [source for source in pool if source.sha256 not in contents]
+        contents, train = {source.sha256 for source in validate}, []
         for source in pool:
             if source.sha256 in contents:
                 words = "is a validation image too: not trained on"
                 log({"message": f"skipped: {source.label} {words}."})
-        split = Split(train, sorted(validate, key=_key))
+            else:
+                train.append(source)
+        split = Split(train, sorted(validate))
     if not split.train:
         raise UserError("every image is a validation image: nothing is left to train.")
     if frozen is None:
@@ -307,8 +286,8 @@ def split_images(
     check_split(frozen, split.description)
     validates = {tuple(pair) for pair in frozen["validate"]}
     sides = {True: [], False: []}
-    for source in sorted(split.train + split.validate, key=_key):
-        sides[_key(source) in validates].append(source)
+    for source in sorted(split.train + split.validate):
+        sides[(source.name, source.sha256) in validates].append(source)
     return Split(sides[False], sides[True])
 
 
@@ -322,42 +301,36 @@ def _draw(pool, fraction, seed, how):
         groups[source.sha256].append(source)
     groups = list(groups.values())
     if fraction and len(groups) < 2:
-        raise UserError(
-            "one image cannot be split: give more, or others to validate with."
-        )
+        raise UserError("one image cannot be split: give more to validate with.")
     if how == "random":
-        generator = np.random.Generator(np.random.PCG64([seed, _SPLIT]))
-        groups = [groups[place] for place in generator.permutation(len(groups))]
+        order = _generator(seed, _SPLIT).permutation(len(groups))
+        groups = [groups[place] for place in order]
     wanted = max(1, round(fraction * len(pool))) if fraction else 0
     validate = []
     while len(validate) < wanted and len(groups) > 1:
         validate += groups.pop()
-    return Split(sorted(itertools.chain(*groups), key=_key), sorted(validate, key=_key))
+    return Split(sorted(itertools.chain(*groups)), sorted(validate))
 
 
 def check_split(frozen, now):
     """UserError if two descriptions of splits hold other images, saying which."""
     before, after = (
-        collections.Counter(
-            tuple(pair) for side in ("train", "validate") for pair in split[side]
-        )
+        collections.Counter(map(tuple, split["train"] + split["validate"]))
         for split in (frozen, now)
     )
     if before == after:
         return
     missing = {name for name, _ in before - after}
     new = {name for name, _ in after - before}
-    changes = {
-        "missing": missing - new, "new": new - missing, "changed": missing & new,
-    }  # fmt: skip
-    words = "; ".join(
+    sets = {"missing": missing - new, "new": new - missing, "changed": missing & new}
+    words = [
         f"{len(names)} {change} ({_first(sorted(names))})"
-        for change, names in changes.items()
+        for change, names in sets.items()
         if names
-    )
+    ]
     raise UserError(
-        f"the images are not those this run began with: {words}. Give the same data and"
-        " limits, or begin another run."
+        f"the images are not those this run began with: {'; '.join(words)}. Give the"
+        " same data and limits, or begin another run."
     )
 
 
@@ -373,6 +346,7 @@ class Batches:
       "rotate_10": turned by up to 10 degrees (any whole number) to either side, without
       black corners: by less where the image is too small. With "random" crops only;
       "flip": left and right exchanged, or not; "turn": 0 to 3 quarter turns.
+    Raises UserError for what cannot be.
     """
 
     def __init__(self, found, batch_size, crop, high_size, seed, augment=()):
@@ -384,12 +358,15 @@ class Batches:
             raise UserError(
                 f"high_size={high_size}: it must be a multiple of {images.SCALE}."
             )
+        if crop not in ("center", "random", "resize"):
+            raise UserError(f"crop={crop}: choose center, random or resize.")
+        for word in augment:
+            if not re.fullmatch(r"flip|turn|rotate_\d+", word):
+                raise UserError(f"augment={word}: choose from flip, turn, rotate_10.")
+            if word.startswith("rotate") and crop != "random":
+                raise UserError(f"augment={word} needs crop=random, not {crop}.")
         self.found, self.batch_size, self.seed = list(found), batch_size, seed
-        self.high_size = high_size
-        self.cut = functools.partial(
-            cut, crop=crop, high_size=high_size, augment=check_augment(crop, augment)
-        )
-        self._order = -1, None  # of the latest epoch: the same whoever works it out
+        self.crop, self.high_size, self.augment = crop, high_size, augment
 
     @property
     def steps_per_epoch(self):
@@ -399,37 +376,22 @@ class Batches:
     def batch(self, epoch, index):
         """low uint8 [batch, h/4, w/4, 3] and high uint8 [batch, h, w, 3]."""
         highs = []
-        order = self._permutation(epoch)
+        order = _order(self.seed, epoch, len(self.found))
         for place in range(self.batch_size):
             source = self.found[order[(index * self.batch_size + place) % len(order)]]
-            entropy = [self.seed, epoch, index, 1 + place]
-            generator = np.random.Generator(np.random.PCG64(entropy))
+            generator = _generator(self.seed, epoch, index, 1 + place)
             pixels = source.pixels()
             try:
-                highs.append(self.cut(pixels, generator=generator))
+                high = cut(pixels, self.crop, self.high_size, self.augment, generator)
             except UserError as error:
                 raise UserError(f"{source.label}: {error}") from error
+            highs.append(high)
         return np.stack([images.bicubic_down(high) for high in highs]), np.stack(highs)
 
-    def _permutation(self, epoch):
-        known, order = self._order
-        if known != epoch:
-            generator = np.random.Generator(np.random.PCG64([self.seed, epoch]))
-            order = generator.permutation(len(self.found))
-            self._order = epoch, order
-        return order
 
-
-def check_augment(crop, augment):
-    """The words of Batches as a tuple; UserError for one that cannot be."""
-    if crop not in ("center", "random", "resize"):
-        raise UserError(f"crop={crop}: choose center, random or resize.")
-    for word in augment:
-        if not re.fullmatch(r"flip|turn|rotate_\d+", word):
-            raise UserError(f"augment={word}: choose from flip, turn, rotate_10.")
-        if word.startswith("rotate") and crop != "random":
-            raise UserError(f"augment={word} needs crop=random, not {crop}.")
-    return tuple(augment)
+@functools.lru_cache(2)
+def _order(seed, epoch, count):
+    return _generator(seed, epoch).permutation(count)
 
 
 def cut(pixels, crop, high_size, augment=(), generator=None):
@@ -456,19 +418,19 @@ def _random_crop(pixels, size, degrees, generator):
 
     A square of side s turned by t fits in one of side s (cos t + sin |t|).
     """
-    shortest = min(pixels.shape[:2])
+    images.center_crop(pixels, size)  # raises where the image is too small
     region, angle = size, 0.0
     if degrees:
         angle = generator.uniform(-degrees, degrees)
-        room = shortest - shortest % 2 - 4  # 2 pixels a side for the bicubic kernel
-        widest = _widest_angle(room / size)
-        angle = min(max(angle, -widest), widest)
+        shortest = min(pixels.shape[:2])
+        room = (shortest - shortest % 2 - 4) / size  # the bicubic kernel takes 2 a side
+        if room < math.sqrt(2):
+            widest = max(0.0, math.degrees(math.asin(room / math.sqrt(2))) - 45)
+            angle = min(max(angle, -widest), widest)
     if angle:
         turn = math.radians(abs(angle))
         across = size * (abs(math.cos(turn)) + math.sin(turn))
         region = 2 * math.ceil(across / 2 - 1e-9) + 4  # even, as size is
-    if region > shortest:
-        images.center_crop(pixels, region)  # says what is too small
     top, left = (
         generator.integers(side - region, endpoint=True) for side in pixels.shape[:2]
     )
@@ -479,27 +441,17 @@ def _random_crop(pixels, size, degrees, generator):
     return images.center_crop(np.asarray(turned), size)
 
 
-def _widest_angle(room):
-    """The widest t in degrees with cos t + sin t <= room; 0 if there is none."""
-    if room <= 1:
-        return 0.0
-    if room >= math.sqrt(2):
-        return 180.0
-    return math.degrees(math.asin(room / math.sqrt(2))) - 45
-
-
 def stream(make, keys, workers=2, ahead=4):
     """Yield make(key) for each key in their order, made ahead by threads.
 
-    workers: threads. ahead: results under way or waiting, which bounds the memory; keys
-    may be endless. An exception of make comes out at its key; nothing goes on running
-    after the last result or close(). (tf.data would run its maps one at a time when
-    operations are made deterministic.)
+    ahead: results under way or waiting, which bounds the memory; keys may be endless.
+    An exception of make comes out at its key; nothing goes on running after the last
+    result or close(). (tf.data under deterministic operations maps one at a time.)
     """
     keys = iter(keys)
     pool = concurrent.futures.ThreadPoolExecutor(workers)
     try:
-        first = itertools.islice(keys, max(1, ahead))
+        first = itertools.islice(keys, ahead)
         waiting = collections.deque(pool.submit(make, key) for key in first)
         while waiting:
             result = waiting.popleft().result()

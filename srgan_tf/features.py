@@ -9,7 +9,7 @@ import contextlib
 import dataclasses
 import difflib
 import json
-import os
+import pathlib
 from collections.abc import Callable
 
 import h5py
@@ -17,8 +17,6 @@ import keras
 import numpy as np
 
 from srgan_tf import UserError
-
-PLAIN = (127.5,) * 3  # "tf" preprocessing: 0-255 → [-1, 1]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -30,12 +28,12 @@ class Backbone:
 
     title: str
     build: Callable[..., keras.Model]
+    option: str  # how the command line takes a file of weights
     file: str  # the published weights' name
     url: str
-    option: str  # how the command line takes a file of weights
     md5: str | None = None
-    mean: tuple = PLAIN  # in the order of the network's channels
-    deviation: tuple = PLAIN
+    mean: tuple = (127.5,) * 3  # in the order of the network's channels
+    deviation: tuple = (127.5,) * 3
     bgr: bool = False
     divisor: float = 1.0
     by_name: bool = True  # False: the file's names are others, its order is the same
@@ -49,43 +47,37 @@ def _resnet(blocks):
     """
     layers = keras.layers
 
-    def convolution(features, filters, size, stride, name):
+    def convolution(x, filters, size, stride, name):
         if size > 1:  # PyTorch pads both sides; "same" would pad one at stride 2
-            features = layers.ZeroPadding2D(size // 2)(features)
-        features = layers.Conv2D(filters, size, stride, use_bias=False, name=name)(
-            features
-        )
+            x = layers.ZeroPadding2D(size // 2)(x)
+        x = layers.Conv2D(filters, size, stride, use_bias=False, name=name)(x)
         norm = name.replace("conv", "bn").replace("downsample.0", "downsample.1")
-        return layers.BatchNormalization(epsilon=1e-5, name=norm)(features)
+        return layers.BatchNormalization(epsilon=1e-5, name=norm)(x)
 
     def build(**_):
         pixels = keras.Input((None, None, 3))
-        features = layers.ReLU()(convolution(pixels, 64, 7, 2, "conv1"))
-        features = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(features))
+        x = layers.ReLU()(convolution(pixels, 64, 7, 2, "conv1"))
+        x = layers.MaxPooling2D(3, 2)(layers.ZeroPadding2D(1)(x))
         for stage, count in enumerate(blocks, start=1):
             for index in range(count):
-                name, filters = f"layer{stage}.{index}", 32 * 2**stage
+                name, filters, skip = f"layer{stage}.{index}", 32 * 2**stage, x
                 stride = 2 if stage > 1 and index == 0 else 1
-                skip = features
                 if stride == 2:
-                    skip = convolution(skip, filters, 1, 2, f"{name}.downsample.0")
-                features = convolution(features, filters, 3, stride, f"{name}.conv1")
-                features = layers.ReLU()(features)
-                features = convolution(features, filters, 3, 1, f"{name}.conv2")
-                features = layers.Add()([skip, features])
-                last = index == count - 1
-                features = layers.ReLU(name=f"block{stage + 1}" if last else name)(
-                    features
-                )
-        return keras.Model(pixels, features)
+                    skip = convolution(x, filters, 1, 2, f"{name}.downsample.0")
+                x = convolution(x, filters, 3, stride, f"{name}.conv1")
+                x = convolution(layers.ReLU()(x), filters, 3, 1, f"{name}.conv2")
+                if index == count - 1:
+                    name = f"block{stage + 1}"
+                x = layers.ReLU(name=name)(layers.Add()([skip, x]))
+        return keras.Model(pixels, x)
 
     return build
 
 
-def _keras(folder, name, md5):
-    file = f"{name}_weights_tf_dim_ordering_tf_kernels_notop.h5"
-    site = "https://storage.googleapis.com/tensorflow/keras-applications"
-    return {"file": file, "url": f"{site}/{folder}/{file}", "md5": md5}
+def _keras(path, md5):
+    url = "https://storage.googleapis.com/tensorflow/keras-applications/"
+    url += f"{path}_weights_tf_dim_ordering_tf_kernels_notop.h5"
+    return {"file": url.rpartition("/")[2], "url": url, "md5": md5}
 
 
 def _timm(name):
@@ -99,56 +91,50 @@ TORCH = {"mean": (123.675, 116.28, 103.53), "deviation": (58.395, 57.12, 57.375)
 # (Ledig et al. 2017, 3.2). The other networks' features are compared as they are.
 BACKBONES = {
     "vgg19": Backbone(
-        title="VGG19",
-        build=keras.applications.VGG19,
-        option="--vgg-weights FILE",
-        divisor=12.75,
-        **_keras("vgg19", "vgg19", "253f8cb515780f3b799900260a226db6"),
-        **CAFFE,
+        "VGG19", keras.applications.VGG19, "--vgg-weights FILE", divisor=12.75,
+        **_keras("vgg19/vgg19", "253f8cb515780f3b799900260a226db6"), **CAFFE,
     ),
-    "resnet18": Backbone(
-        title="ResNet-18",
-        build=_resnet((2, 2, 2, 2)),
-        option="--weights resnet18=FILE",
-        **_timm("resnet18.a1_in1k"),  # the origin of keras-hub's resnet_18_imagenet
-        **TORCH,
+    "resnet18": Backbone(  # keras-hub's resnet_18_imagenet was made of the same file
+        "ResNet-18", _resnet((2, 2, 2, 2)), "--weights resnet18=FILE",
+        **_timm("resnet18.a1_in1k"), **TORCH,
     ),
     "resnet34": Backbone(
-        title="ResNet-34",
-        build=_resnet((3, 4, 6, 3)),
-        option="--weights resnet34=FILE",
-        **_timm("resnet34.a1_in1k"),
-        **TORCH,
+        "ResNet-34", _resnet((3, 4, 6, 3)), "--weights resnet34=FILE",
+        **_timm("resnet34.a1_in1k"), **TORCH,
     ),
     "resnet50": Backbone(
-        title="ResNet50",
-        build=keras.applications.ResNet50,
-        option="--weights resnet50=FILE",
+        "ResNet50", keras.applications.ResNet50, "--weights resnet50=FILE",
         by_name=False,
-        **_keras("resnet", "resnet50", "4d473c1dd8becc155b73f8504c6f6626"),
-        **CAFFE,
+        **_keras("resnet/resnet50", "4d473c1dd8becc155b73f8504c6f6626"), **CAFFE,
     ),
     "inception_v3": Backbone(
-        title="keras InceptionV3",
-        build=keras.applications.InceptionV3,
-        option="--inception-weights FILE",
+        "keras InceptionV3", keras.applications.InceptionV3, "--inception-weights FILE",
         by_name=False,
-        **_keras("inception_v3", "inception_v3", "bcbd6486424b2319ff4ef7d526e38f63"),
+        **_keras("inception_v3/inception_v3", "bcbd6486424b2319ff4ef7d526e38f63"),
     ),
     "inception_resnet_v2": Backbone(
-        title="InceptionResNetV2",
-        build=keras.applications.InceptionResNetV2,
-        option="--weights inception_resnet_v2=FILE",
-        by_name=False,
+        "InceptionResNetV2", keras.applications.InceptionResNetV2,
+        "--weights inception_resnet_v2=FILE", by_name=False,
         **_keras(
-            "inception_resnet_v2",
-            "inception_resnet_v2",
+            "inception_resnet_v2/inception_resnet_v2",
             "d19885ff4a710c122648d3b5c3b684e4",
         ),
     ),
-}
+}  # fmt: skip
 
 
+@contextlib.contextmanager
+def _float32():
+    """keras.applications take no dtype: they build under the global policy."""
+    policy = keras.config.dtype_policy()
+    keras.config.set_dtype_policy("float32")
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(policy)
+
+
+@_float32()
 def build_extractor(terms, weights=None):
     """A frozen network from images to the features that the terms name.
 
@@ -174,18 +160,18 @@ def build_extractor(terms, weights=None):
             raise UserError(_unknown("feature network", name, BACKBONES))
     if not wanted:
         return None
-    with _float32():
-        pixels = keras.Input((None, None, 3), dtype="float32", name="pixels")
-        features = {}
-        for name, its_terms in wanted.items():
-            backbone = BACKBONES[name]
-            network = _network(backbone, its_terms, weights.get(name))
-            outputs = network(_preprocess(pixels, backbone), training=False)
-            for term in its_terms:
-                features[term] = outputs[term] / backbone.divisor
-        return _frozen(keras.Model(pixels, features, name="features"))
+    pixels, features = keras.Input((None, None, 3), name="pixels"), {}
+    for name, its_terms in wanted.items():
+        backbone = BACKBONES[name]
+        network = _network(backbone, its_terms, weights.get(name))
+        outputs = network(_preprocess(pixels, backbone), training=False)
+        features |= {term: outputs[term] / backbone.divisor for term in its_terms}
+    extractor = keras.Model(pixels, features, name="features")
+    extractor.trainable = False
+    return extractor
 
 
+@_float32()
 def build_embedding(name, weights=None):
     """A frozen network from images to a vector each, for Fréchet and kernel distances.
 
@@ -197,17 +183,15 @@ def build_embedding(name, weights=None):
         [batch, dimensions], with its name for print in the attribute `title`.
     Raises UserError as build_extractor does.
     """
-    title = embedding_title(name)
-    with _float32():
-        if name == "random":
-            pixels, features = _random_features()
-        else:
-            term = _embedding_term(name)
-            extractor = build_extractor([term], weights)
-            pixels, features = extractor.input, extractor.output[term]
-        pooled = keras.layers.GlobalAveragePooling2D()(features)
-        embedding = _frozen(keras.Model(pixels, pooled, name="embedding"))
-    embedding.title = title
+    if name == "random":
+        pixels, features = _random_features()
+    else:
+        term = _embedding_term(name)
+        extractor = build_extractor([term], weights)
+        pixels, features = extractor.input, extractor.output[term]
+    pooled = keras.layers.GlobalAveragePooling2D()(features)
+    embedding = keras.Model(pixels, pooled, name="embedding")
+    embedding.trainable, embedding.title = False, embedding_title(name)
     return embedding
 
 
@@ -235,7 +219,7 @@ def _embedding_term(name):
 
 def _random_features():
     """Naeem et al. 2020 find embeddings by random networks fit to compare images."""
-    pixels = keras.Input((None, None, 3), dtype="float32", name="pixels")
+    pixels = keras.Input((None, None, 3), name="pixels")
     features = (pixels - 127.5) / 127.5
     convolutions = [
         keras.layers.Conv2D(filters, size, 2, padding="same", activation="relu")
@@ -289,10 +273,7 @@ def _preprocess(pixels, backbone):
 def _download(backbone, terms):
     try:
         return keras.utils.get_file(
-            backbone.file,
-            backbone.url,
-            cache_subdir="models",
-            file_hash=backbone.md5,
+            backbone.file, backbone.url, cache_subdir="models", file_hash=backbone.md5
         )
     except Exception as error:  # get_file raises nothing more exact
         raise UserError(
@@ -308,21 +289,11 @@ def _load(needed, path, backbone, whole, terms):
         f"give {backbone.file} with {backbone.option}, or leave that option out to "
         "have it downloaded."
     )
-    if not os.path.isfile(path):
-        raise UserError(f"{path}: there is no such file: {ways_out}")
     try:
         held = _keras_2_file(path) if h5py.is_hdf5(path) else _safetensors(path)
-    except (
-        OSError,
-        LookupError,
-        ValueError,
-        TypeError,
-        AttributeError,
-        RuntimeError,
-    ) as error:
-        raise UserError(
-            f"{path} is no file of weights, or damaged ({_line(error)}): {ways_out}"
-        ) from error
+    except Exception as error:  # damaged files raise about six kinds
+        words = f"cannot be read as weights ({_line(error)})"
+        raise UserError(f"{path} {words}: {ways_out}") from error
     last = ["none", *held][-1]
     if not backbone.by_name:
         names = [layer.name for layer in whole.layers if layer.weights]
@@ -362,25 +333,20 @@ def _texts(names):
 
 def _safetensors(path):
     """{layer: its arrays} in Keras' shapes, from PyTorch weights as .safetensors."""
-    with open(path, "rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > os.path.getsize(path):
-            raise ValueError("neither HDF5 nor safetensors")
-        entries, data = json.loads(file.read(length)), file.read()
+    content = pathlib.Path(path).read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
     arrays = {}
-    for name, entry in entries.items():
+    for name, entry in json.loads(content[8:start]).items():
         if entry.get("dtype") == "F32":
             first, end = entry["data_offsets"]
-            array = np.frombuffer(data[first:end], "<f4").reshape(entry["shape"])
+            array = np.frombuffer(content[start + first : start + end], "<f4")
+            array = array.reshape(entry["shape"])
+            array = array.transpose(2, 3, 1, 0) if array.ndim == 4 else array
             layer, _, part = name.rpartition(".")
             arrays.setdefault(layer, {})[part] = array
     parts = ("weight", "bias", "running_mean", "running_var")  # Keras' order
     return {
-        layer: [
-            held[part].transpose(2, 3, 1, 0) if held[part].ndim == 4 else held[part]
-            for part in parts
-            if part in held
-        ]
+        layer: [held[part] for part in parts if part in held]
         for layer, held in arrays.items()
     }
 
@@ -393,22 +359,6 @@ def _randomise(layers):
             if len(variable.shape) > 1:
                 deviation = (2 / np.prod(variable.shape[:-1])) ** 0.5
                 variable.assign(generator.normal(0, deviation, variable.shape))
-
-
-def _frozen(model):
-    model.trainable = False
-    return model
-
-
-@contextlib.contextmanager
-def _float32():
-    """keras.applications take no dtype: they build under the global policy."""
-    policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(policy)
 
 
 def _unknown(kind, name, choices):

@@ -4,6 +4,7 @@ Pillow reads and writes nearly everything. OpenCV helps where Pillow cannot: it 
 the 16 bits of a colour PNG or TIFF, which Pillow would cut to 8.
 """
 
+import dataclasses
 import io
 import os
 import pathlib
@@ -11,7 +12,6 @@ import struct
 import threading
 import warnings
 import zlib
-from dataclasses import dataclass
 
 import cv2
 import numpy as np
@@ -27,9 +27,10 @@ MAX_FILE_BYTES = 2 * 2**30
 
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 _GREY_MODES = ("1", "L", "LA", "I;16", "I;16B", "I;16L", "I;16N")
-_COLOUR_MODES = ("P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
+_MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
 _ALPHA_SUFFIXES = (".png", ".webp", ".tif", ".tiff")
 _LARGEST_SIDE = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}  # of the formats
+_TOO_LARGE = f"has more than {MAX_PIXELS // 10**6} million pixels: make it smaller."
 
 # Every fault of a file becomes a UserError here; the libraries need not print it too.
 Image.MAX_IMAGE_PIXELS = MAX_PIXELS  # Pillow warns above it; we refuse
@@ -37,7 +38,7 @@ warnings.filterwarnings("ignore", module=r"PIL\.")
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
 
 
-@dataclass(frozen=True)
+@dataclasses.dataclass(frozen=True)
 class Photograph:
     """A decoded photograph, upright.
 
@@ -56,9 +57,9 @@ class Photograph:
 def read_bytes(path):
     """The bytes of a regular file; UserError names one that cannot be read."""
     path = pathlib.Path(path)
-    if path.is_dir():
-        raise UserError(f"{path} is a folder, not a photograph: name a file.")
     try:
+        if path.is_dir():
+            raise UserError(f"{path} is a folder, not a photograph: name a file.")
         if not path.exists():
             raise UserError(f"{path} does not exist: check its name.")
         if not path.is_file():  # a pipe or a device could block for ever
@@ -67,49 +68,39 @@ def read_bytes(path):
             raise UserError(f"{path} is larger than 2 GiB: save it smaller.")
         return path.read_bytes()
     except OSError as error:
-        reason = error.strerror or error
-        raise UserError(f"{path} cannot be read ({reason}): check it.") from error
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
 
 
 def read_photograph(source, name=None):
     """Read a photograph of any size, 8 or 16 bits.
 
-    source: a path, the bytes of a file, or an open binary file.
+    source: a path, the bytes of a file, or an open binary file with a name.
     name: what errors call it; the path or the file's name if not given.
     Returns a Photograph: EXIF orientation applied, palette, CMYK, one-bit and grey
     turned to RGB, alpha (or a transparent colour) apart, 16 bits kept for PNG and TIFF.
     Raises UserError, naming the file, for anything else: animations, several pages,
     floating point, more than MAX_PIXELS, cut or damaged files, no photograph at all.
     """
-    if isinstance(source, (bytes, bytearray, memoryview)):
-        data, name = bytes(source), name or "the image"
+    if isinstance(source, bytes):
+        data, name = source, name or "the image"
     elif hasattr(source, "read"):
-        name = name or getattr(source, "name", "the image")
-        data = source.read()
+        data, name = source.read(), name or source.name
     else:
-        name = name or str(source)
-        data = read_bytes(source)
+        data, name = read_bytes(source), name or str(source)
     try:
-        return _decode(data, name)
-    except UserError:
-        raise
-    except MemoryError as error:
-        raise UserError(f"{name} needs more memory than there is.") from error
-    except Image.DecompressionBombError as error:
-        raise _too_large(name) from error
-    except Image.UnidentifiedImageError as error:
-        raise UserError(f"{name} {_unknown(data)}") from error
+        return _decode(data)
+    except UserError as error:
+        fault = str(error)
+    except MemoryError:
+        fault = "needs more memory than there is."
+    except Image.DecompressionBombError:
+        fault = _TOO_LARGE
+    except Image.UnidentifiedImageError:
+        fault = _unknown(data)
     except Exception as error:  # Pillow raises about a dozen kinds for damaged files
         reason = " ".join(str(error).split()) or type(error).__name__
-        raise UserError(
-            f"{name} is cut short or damaged ({reason}): save or fetch it again."
-        ) from error
-
-
-def _too_large(name):
-    return UserError(
-        f"{name} has more than {MAX_PIXELS // 10**6} million pixels: make it smaller."
-    )
+        fault = f"is cut short or damaged ({reason}): save or fetch it again."
+    raise UserError(f"{name} {fault}")
 
 
 def _unknown(data):
@@ -126,56 +117,47 @@ def _unknown(data):
     return f"is not an image that can be read: use one of {', '.join(EXTENSIONS)}."
 
 
-def _decode(data, name):
+def _decode(data):
     """Photograph of a file's bytes; raises whatever Pillow and OpenCV raise."""
     with Image.open(io.BytesIO(data), formats=_FORMATS) as image:
         if image.width * image.height > MAX_PIXELS:
-            raise _too_large(name)
+            raise UserError(_TOO_LARGE)
         frames = getattr(image, "n_frames", 1)
         if frames > 1 and image.format != "MPO":  # MPO: the photograph, then previews
-            raise UserError(
-                f"{name} holds {frames} frames or pages: save one of them as PNG."
-            )
-        depth = _bit_depth(image, data)
+            raise UserError(f"holds {frames} frames or pages: save one of them as PNG.")
+        # Pillow's mode hides 16-bit colour; IHDR, always a PNG's first chunk, holds
+        # the bits and then the kind of colour, 0 or 4 for grey.
+        depth, grey = 8, image.mode in _GREY_MODES
+        if image.format == "PNG":
+            depth, grey = data[24], data[25] in (0, 4)
+        elif image.format == "TIFF":
+            depth = max(image.tag_v2.get(258, (1,)))  # BitsPerSample
         deep = depth == 16 and image.mode not in ("CMYK", "I", "F")
-        if not deep and (
-            image.mode not in _GREY_MODES + _COLOUR_MODES or image.mode[0] == "I"
-        ):
+        if not deep and image.mode not in _MODES:
             raise UserError(
-                f"{name} has unusual pixels (Pillow's mode {image.mode}, {depth} bits):"
+                f"has unusual pixels (Pillow's mode {image.mode}, {depth} bits):"
                 " save it as 8- or 16-bit PNG."
             )
-        # The first byte of IHDR after the depth is the type of colour; 0, 4: grey.
-        grey = image.mode in _GREY_MODES
-        if image.format == "PNG":
-            grey = data[25] in (0, 4)
-        icc = image.info.get("icc_profile")
+        icc = image.info.get("icc_profile", b"")
         image.load()  # finds damage, before OpenCV would print about it
         orientation = _orientation(image)
         pixels, alpha = _deep_planes(data, image) if deep else _planes(image)
+    # A profile made for another kind of colour than we keep is worse than none.
+    fits = icc[16:20] not in (b"CMYK", b"Lab ", b"RGB " if grey else b"GRAY")
     return Photograph(
         _upright(pixels, orientation),
         None if alpha is None else _upright(alpha, orientation),
         grey,
-        _matching(icc, grey),
+        icc if icc and fits else None,
     )
-
-
-def _bit_depth(image, data):
-    """Bits a channel; Pillow's mode hides that of 16-bit colour."""
-    if image.format == "PNG":
-        return data[24]  # of IHDR, always the first chunk
-    if image.format == "TIFF":
-        return max(image.tag_v2.get(258, (1,)))  # BitsPerSample
-    return 8
 
 
 def _planes(image):
     """RGB uint8 [h, w, 3] and alpha [h, w] or None of a loaded Pillow image."""
     if image.has_transparency_data:
         rgba = np.asarray(image.convert("RGBA"))
-        return np.ascontiguousarray(rgba[..., :3]), rgba[..., 3].copy()
-    return np.asarray(image if image.mode == "RGB" else image.convert("RGB")), None
+        return rgba[..., :3], rgba[..., 3]
+    return np.asarray(image.convert("RGB")), None
 
 
 def _deep_planes(data, image):
@@ -186,8 +168,7 @@ def _deep_planes(data, image):
     if values.ndim == 2:
         return np.repeat(values[..., None], 3, axis=2), None
     alpha = values.shape[2] == 4 and image.has_transparency_data
-    pixels = np.ascontiguousarray(values[..., 2::-1])  # from BGR
-    return pixels, values[..., 3].copy() if alpha else None
+    return values[..., 2::-1], values[..., 3] if alpha else None  # from BGR
 
 
 def _orientation(image):
@@ -209,21 +190,15 @@ def _upright(array, orientation):
     return np.ascontiguousarray(array)
 
 
-def _matching(icc, grey):
-    """A profile made for another kind of colour than we keep is worse than none."""
-    wrong = (b"CMYK", b"Lab ", b"RGB " if grey else b"GRAY")
-    return icc if icc and icc[16:20] not in wrong else None
-
-
 def read_image(source, name=None):
     """Read a photograph as uint8 [height, width, 3], RGB, alpha laid over white.
 
     16 bits are rounded to 8. Otherwise as read_photograph.
     """
-    return to_8_bit(_over_white(read_photograph(source, name)))
+    return _to_8_bit(_over_white(read_photograph(source, name)))
 
 
-def to_8_bit(pixels):
+def _to_8_bit(pixels):
     """uint16 0-65535 → uint8 0-255, rounded; uint8 comes back as it is."""
     if pixels.dtype == np.uint8:
         return pixels
@@ -240,20 +215,18 @@ def _over_white(photograph):
     return (mixed // top).astype(pixels.dtype)
 
 
-def write_image(path, image, quality=95):
+def write_image(path, image):
     """Write a photograph whole or not at all: a temporary file beside it is renamed.
 
     path: its suffix, one of EXTENSIONS, chooses the format.
     image: a Photograph, or uint8 or uint16 [h, w, 3] RGB or [h, w] grey.
-    quality: of JPEG and WebP, 1 to 100.
     PNG keeps 16 bits, others get 8; PNG, WebP and TIFF keep alpha, in others it is laid
     over white. The colour profile is kept. Raises UserError if it cannot be written.
     """
     path = pathlib.Path(path)
     if not isinstance(image, Photograph):
         grey = image.ndim == 2
-        image = np.repeat(image[..., None], 3, axis=2) if grey else image
-        image = Photograph(image, grey=grey)
+        image = Photograph(np.dstack([image] * 3) if grey else image, grey=grey)
     if image.pixels.dtype not in (np.uint8, np.uint16):
         raise ValueError(f"pixels are {image.pixels.dtype}, not uint8 or uint16")
     suffix = path.suffix.lower()
@@ -263,7 +236,7 @@ def write_image(path, image, quality=95):
     partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.partial")
     try:
         with open(partial, "xb") as file:
-            _encode(image, suffix, quality, file)
+            _encode(image, suffix, file)
         os.replace(partial, path)
     except OSError as error:
         reason = error.strerror or error
@@ -279,36 +252,36 @@ def check_size(path, height, width):
         raise UserError(f"{path} would be {width}x{height}, too large: write a PNG.")
 
 
-def _encode(photograph, suffix, quality, file):
+def _encode(photograph, suffix, file):
     if photograph.pixels.dtype == np.uint16 and suffix == ".png":
         file.write(_deep_png(photograph))
         return
     keeps_alpha = photograph.alpha is not None and suffix in _ALPHA_SUFFIXES
     pixels = photograph.pixels if keeps_alpha else _over_white(photograph)
-    image = Image.fromarray(to_8_bit(pixels))
+    image = Image.fromarray(_to_8_bit(pixels))
     if photograph.grey and suffix != ".webp":  # which has no grey
         image = image.convert("L")
     if keeps_alpha:
-        image.putalpha(Image.fromarray(to_8_bit(photograph.alpha)))
-    options = {"icc_profile": photograph.icc} if photograph.icc else {}
-    if suffix in (".jpg", ".jpeg", ".webp"):
-        options["quality"] = quality
-    if suffix == ".png":
-        options["compress_level"] = 4  # 6 takes three times as long for nothing
-    if suffix in (".jpg", ".jpeg"):
-        options["subsampling"] = 0  # colour as fine as light
-    names = {".jpg": "JPEG", ".tif": "TIFF"}
-    image.save(file, names.get(suffix, suffix[1:]), **options)
+        image.putalpha(Image.fromarray(_to_8_bit(photograph.alpha)))
+    image.save(
+        file,
+        {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:]),
+        icc_profile=photograph.icc or b"",
+        quality=95,  # of JPEG and WebP
+        subsampling=0,  # of JPEG: colour as fine as light
+        compress_level=4,  # of PNG: 6 takes three times as long for nothing
+    )
 
 
 def _deep_png(photograph):
     """The bytes of a 16-bit PNG, the colour profile put in by hand."""
-    values = photograph.pixels[..., ::-1]  # BGR
-    if photograph.alpha is not None:
-        values = np.dstack([values, photograph.alpha])
-    elif photograph.grey:
-        values = np.rint(values @ np.float32([0.114, 0.587, 0.299])).astype(np.uint16)
-    data = cv2.imencode(".png", np.ascontiguousarray(values))[1].tobytes()
+    pixels, alpha = photograph.pixels, photograph.alpha
+    if alpha is not None:
+        values = np.dstack([pixels[..., ::-1], alpha])
+    else:
+        order = cv2.COLOR_RGB2GRAY if photograph.grey else cv2.COLOR_RGB2BGR
+        values = cv2.cvtColor(np.ascontiguousarray(pixels), order)
+    data = cv2.imencode(".png", values)[1].tobytes()
     if photograph.icc is None:
         return data
     body = b"iCCPicc\0\0" + zlib.compress(photograph.icc)
@@ -324,10 +297,8 @@ def to_range(pixels, pixel_range=NETWORK_RANGE):
     Nothing is clipped.
     """
     lowest, highest = pixel_range
-    if isinstance(pixels, np.ndarray) and pixels.dtype == np.uint16:
-        pixels = pixels / np.float32(257)
     if isinstance(pixels, np.ndarray) and pixels.dtype.kind in "iu":
-        pixels = pixels.astype(np.float32)
+        pixels = pixels.astype(np.float32) / (257 if pixels.dtype == np.uint16 else 1)
     return pixels * ((highest - lowest) / 255.0) + lowest
 
 
@@ -366,43 +337,41 @@ def bicubic_resize(image, size):
 
     image: uint8 or uint16, [h, w, 3] or [h, w]. size: (height, width).
     """
-    height, width = size
     if image.dtype == np.uint8:
-        resized = Image.fromarray(image).resize((width, height), Image.BICUBIC)
-        return np.array(resized)
+        return np.array(Image.fromarray(image).resize(size[::-1], Image.BICUBIC))
     if image.dtype != np.uint16:
         raise ValueError(f"pixels are {image.dtype}, not uint8 or uint16")
     if image.ndim == 3:
         planes = [bicubic_resize(plane, size) for plane in np.moveaxis(image, 2, 0)]
         return np.stack(planes, axis=2)
     plane = Image.fromarray(np.ascontiguousarray(image, np.float32))
-    plane = np.asarray(plane.resize((width, height), Image.BICUBIC))
+    plane = np.asarray(plane.resize(size[::-1], Image.BICUBIC))
     return np.rint(np.clip(plane, 0, 65535)).astype(np.uint16)
 
 
-def bicubic_down(high, scale=SCALE):
+def bicubic_down(high):
     """low of high: the one that trains, tests and serves the bicubic baseline.
 
-    Raises UserError if a side of high is no multiple of scale.
+    Raises UserError if a side of high is no multiple of SCALE.
     """
     height, width = high.shape[:2]
-    if height % scale or width % scale:
+    if height % SCALE or width % SCALE:
         raise UserError(
-            f"an image of {width}x{height} cannot be made {scale} times smaller:"
-            f" crop it to multiples of {scale}."
+            f"an image of {width}x{height} cannot be made {SCALE} times smaller:"
+            f" crop it to multiples of {SCALE}."
         )
-    return bicubic_resize(high, (height // scale, width // scale))
+    return bicubic_resize(high, (height // SCALE, width // SCALE))
 
 
-def bicubic_up(low, scale=SCALE):
-    """The bicubic baseline: low enlarged scale times."""
-    return bicubic_resize(low, (low.shape[0] * scale, low.shape[1] * scale))
+def bicubic_up(low):
+    """The bicubic baseline: low enlarged SCALE times."""
+    return bicubic_resize(low, (low.shape[0] * SCALE, low.shape[1] * SCALE))
 
 
-def crop_to_multiple(image, multiple=SCALE):
-    """The upper left part whose sides are multiples, as papers crop test images."""
+def crop_to_multiple(image):
+    """The upper left part, its sides multiples of SCALE: as papers crop test images."""
     height, width = image.shape[:2]
-    return image[: height - height % multiple, : width - width % multiple]
+    return image[: height - height % SCALE, : width - width % SCALE]
 
 
 def center_crop(image, size):

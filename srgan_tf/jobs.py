@@ -34,8 +34,9 @@ class _Found:
 
     @property
     def place(self):
-        root = pathlib.Path(os.path.realpath(self.root))
-        return root / self.name if self.zipped else (root / self.name).resolve()
+        if self.zipped:
+            return self.root.resolve() / self.name
+        return (self.root / self.name.parent).resolve() / self.name.name  # link or not
 
 
 def plan(paths, output=None, kind=None, log=None):

@@ -297,7 +297,7 @@ def start_as_interpolation(generator):
     """
     filters = generator.settings.filters
     if generator.settings.architecture != "srresnet" or filters < 8:
-        raise UserError("start=interpolation needs generator=srresnet, 8 filters or more.")
+        raise UserError("start=interpolation needs generator=srresnet, filters >= 8.")
     rgb, carried = np.arange(3), np.arange(6)
     for layer in generator.layers:
         if not layer.name.endswith(("head_conv", "conv_2", "body_conv")):

@@ -21,6 +21,7 @@ LOG_COLUMNS = (
     "perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake",
     "psnr_y", "ssim_y",
 )  # fmt: skip
+_KINDS = dict.fromkeys(LOG_COLUMNS, float) | {"epoch": int, "step": int, "stage": str}
 ADVERSARIAL_SCALE = 0.001  # as the published figures draw it
 DPI = 120
 
@@ -41,12 +42,11 @@ _PANELS = {
     ],
     "discriminator loss": [("discriminator", "discriminator", 1, PURPLE)],
     "answers of the discriminator": [
-        ("d_real", "D(real)", 1, BLUE),
-        ("d_fake", "D(fake)", 1, VERMILION),
+        ("d_real", "D(real)", 1, BLUE), ("d_fake", "D(fake)", 1, VERMILION),
     ],
     "validation PSNR-Y, dB": [("psnr_y", "PSNR-Y", 1, BLUE)],
     "validation SSIM-Y": [("ssim_y", "SSIM-Y", 1, GREEN)],
-}
+}  # fmt: skip
 _ROWS = (
     ["generator losses"],
     ["discriminator loss", "answers of the discriminator"],
@@ -72,57 +72,54 @@ def read_loss_log(path):
         raise UserError(f"{path} is not text: name a loss log.") from None
     read = _read_upsampler if lines and lines[0].startswith("EPOCH") else _read_csv
     try:
-        lines = list(read(path, lines))
+        rows = list(read(lines))
     except csv.Error as error:
         raise UserError(f"{path} is no loss log: {error}.") from None
-    rows = []
-    for number, row in lines:
-        try:
-            rows.append({name: _value(name, cell) for name, cell in row.items()})
-        except ValueError as error:
-            raise UserError(f"{path}, line {number}: {error}: mend it.") from None
+    except ValueError as error:  # raised below, with the line's number
+        raise UserError(f"{path}, {error}.") from None
     names = dict.fromkeys([*LOG_COLUMNS, *(name for row in rows for name in row)])
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def _read_upsampler(path, lines):
+def _read_upsampler(lines):
     for number, line in enumerate(lines, 1):
         match = _UPSAMPLER_LINE.fullmatch(line)
         if match:
-            yield number, {**match.groupdict(), "stage": "gan"}
+            yield _row(number, {**match.groupdict(), "stage": "gan"})
         elif line.strip():
-            raise UserError(
-                f"{path}, line {number}: not `EPOCH n d_loss x gan_loss [x, x, x]` as "
-                "the lines before it: mend it."
+            raise ValueError(
+                f"line {number}: not `EPOCH n d_loss x gan_loss [x, x, x]` as before: "
+                "mend it"
             )
 
 
-def _read_csv(path, lines):
-    rows = enumerate(csv.reader(lines), 1)
-    _, header = next(rows, (1, []))
+def _read_csv(lines):
+    rows = csv.reader(lines)
+    header = next(rows, [])
     missing = [name for name in LOG_COLUMNS if name not in header]
     if missing:
-        raise UserError(
-            f"{path}, line 1: no column {missing[0]!r}, so this is no loss log: name a "
-            "loss/<run>.csv or a text log of UpSampler."
+        raise ValueError(
+            f"line 1: no column {missing[0]!r}, so this is no loss log: name a "
+            "loss/<run>.csv or a text log of UpSampler"
         )
-    for number, cells in rows:
+    for number, cells in enumerate(rows, 2):
         if len(cells) != len(header):
-            raise UserError(
-                f"{path}, line {number}: {len(cells)} cells under a header of "
-                f"{len(header)}: mend it."
-            )
-        yield number, dict(zip(header, cells, strict=True))
+            words = f"{len(cells)} cells under a header of {len(header)}: mend it"
+            raise ValueError(f"line {number}: {words}")
+        yield _row(number, dict(zip(header, cells, strict=True)))
 
 
-def _value(name, text):
-    """A cell as text, a whole number or a float, by its column; None if it is empty."""
-    if name == "stage" or name not in LOG_COLUMNS or (text == "" and name != "epoch"):
-        return text or None
-    try:
-        return int(text) if name in ("epoch", "step") else float(text)
-    except ValueError:
-        raise ValueError(f"{name} is {text!r}, not a number") from None
+def _row(number, cells):
+    """Cells as text, whole numbers or floats, by their columns; None if empty."""
+    row = {}
+    for name, text in cells.items():
+        empty = text == "" and name != "epoch"
+        try:
+            row[name] = None if empty else _KINDS.get(name, str)(text)
+        except ValueError:
+            words = f"{name} is {text!r}, not a number: mend it"
+            raise ValueError(f"line {number}: {words}") from None
+    return row
 
 
 def loss_curves(log, first=None, last=None, title=""):
@@ -140,15 +137,13 @@ def loss_curves(log, first=None, last=None, title=""):
     high = epochs.max() if last is None else last
     shown = (epochs >= low) & (epochs <= high)
     if not shown.any():
-        raise UserError(
-            "no epoch" + (f" from {first}" if first is not None else "")
-            + (f" to {last}" if last is not None else "")
-            + f": {name} has epochs {epochs.min()} to {epochs.max()}."
-        )  # fmt: skip
+        start = "" if first is None else f" from {first}"
+        end = "" if last is None else f" to {last}"
+        held = f"{name} has epochs {epochs.min()} to {epochs.max()}"
+        raise UserError(f"no epoch{start}{end}: {held}.")
     log = {name: np.array(values, object)[shown] for name, values in log.items()}
-    rows = [[title for title in row if any(
-        np.not_equal(log[column], None).any() for column, *_ in _PANELS[title]
-    )] for row in _ROWS]  # fmt: skip
+    known = {name for name in log if np.not_equal(log[name], None).any()}
+    rows = [[p for p in row if known & {c[0] for c in _PANELS[p]}] for row in _ROWS]
     rows = [row * (2 // len(row)) for row in rows if row]  # one panel takes both places
     figure = Figure((9, 2.4 + 2.1 * len(rows)), dpi=DPI, layout="constrained")
     heights = [1.7, 1, 1][: len(rows)]
@@ -235,8 +230,8 @@ def bars(results, title=""):
     nested = any(isinstance(v, dict) for c in results.values() for v in c.values())
     domains = results if nested else {"": results}
     candidates = list(dict.fromkeys(c for d in domains.values() for c in d))
-    metrics = list(dict.fromkeys(
-        m for d in domains.values() for c in d.values() for m in c))  # fmt: skip
+    every = [cells for d in domains.values() for cells in d.values()]
+    metrics = list(dict.fromkeys(metric for cells in every for metric in cells))
     width = 1 + 0.55 * len(domains) * (len(candidates) + 0.6)
     columns = min(len(metrics), max(1, int(14 / width)))
     rows = math.ceil(len(metrics) / columns)
@@ -257,24 +252,21 @@ def _draw_bars(axes, metric, domains, candidates):
     step = len(candidates) + 0.6  # bars are 1 wide; the groups stand 0.6 apart
     for place, candidate in enumerate(candidates):
         colour = PALETTE[place % len(PALETTE)]
-        drawn = []
+        drawn = {}
         for group, results in enumerate(domains.values()):
             value, spread = results.get(candidate, {}).get(metric) or (None, None)
-            x = group * step + place
-            if value is None or not math.isfinite(value):
-                axes.text(x, 0, "n/a", ha="center", va="bottom", fontsize=8)
-                continue
-            drawn.append((x, value))
-            text, top = f"{value:#.4g}", max(value, 0)
-            if spread is not None:
-                axes.errorbar(x, value, spread, color="#333333", capsize=3, linewidth=1)
-                text, top = f"{text}\n± {spread:.2g}", max(value + spread, 0)
+            x, text, top = group * step + place, "n/a", 0
+            if value is not None and math.isfinite(value):
+                drawn[x] = value
+                text, top = f"{value:#.4g}", max(value, 0)
+                if spread is not None:
+                    axes.errorbar(x, value, spread, color="#333333", capsize=3, lw=1)
+                    text, top = f"{text}\n± {spread:.2g}", max(value + spread, 0)
             axes.annotate(
                 text, (x, top), (0, 3), textcoords="offset points",
                 ha="center", va="bottom", fontsize=8,
             )  # fmt: skip
-        x, y = zip(*drawn, strict=True) if drawn else ((), ())
-        axes.bar(x, y, 0.86, color=colour, label=candidate)
+        axes.bar(list(drawn), list(drawn.values()), 0.86, color=colour, label=candidate)
     name = metric.upper().replace("_", "-") if metric.islower() else metric
     better = "higher" if name.startswith(("PSNR", "SSIM")) else "lower"
     _style(axes, f"{name}\n{better} is better")
@@ -306,8 +298,7 @@ def gallery(rows, titles, zoom=None, names=None):
     for index, row in enumerate(rows):
         details = [_detail(panel, zoom) for panel in row] if zoom else []
         pieces.append((lefts, [_framed(panel, zoom) for panel in row] if zoom else row))
-        if details:
-            pieces.append((lefts, details))
+        pieces += [(lefts, details)] if zoom else []
         if names:
             pieces.append((lefts, [_text(names[index], lefts[-1] - 2 * gap, "left")]))
     height = gap + sum(max(len(p) for p in panels) + gap for _, panels in pieces)

@@ -104,7 +104,7 @@ def stages(recipe, steps_per_epoch):
 
 def duration_steps(text, steps_per_epoch):
     """Steps of a duration such as "200 steps" or "1 epoch"."""
-    match = re.fullmatch(r"\s*([\d_,]+)\s*(step|epoch)s?\s*", text)
+    match = re.fullmatch(r"\s*(\d[\d_,]*)\s*(step|epoch)s?\s*", text)
     if not match:
         raise UserError(f'"{text}" is no duration: write "200 steps" or "25 epochs"')
     count = int(re.sub("[_,]", "", match[1]))
@@ -120,19 +120,19 @@ def learning_rate_at(schedule, step, steps):
     number = r"\s*([-+.\deE]+)\s*"
     try:
         if match := re.fullmatch(f"{number}to{number}", schedule):
-            first, last = float(match[1]), float(match[2])
+            first, last = rates = float(match[1]), float(match[2])
             fraction = step / max(1, steps - 1)
             rate = last + (first - last) * 0.5 * (1 + math.cos(math.pi * fraction))
         else:
             start, *changes = schedule.split(",")
-            first = last = rate = float(start)
+            rates = [rate := float(start)]
             for change in changes:
                 match = re.fullmatch(rf"{number}after\s+(\d+)\s+steps?\s*", change)
-                last = float(match[1])
-                rate = last if step >= int(match[2]) else rate
+                rates.append(float(match[1]))
+                rate = rates[-1] if step >= int(match[2]) else rate
     except (ValueError, TypeError):
-        first = last = rate = math.nan
-    if not (0 < first < 1 and 0 < last < 1):
+        rates = [math.nan]
+    if not all(0 < each < 1 for each in rates):
         raise UserError(
             f'learning rate "{schedule}" is not understood: write "1e-4", '
             '"1e-4, 1e-5 after 100000 steps" or "5e-4 to 5e-5" (each between 0 and 1)'
@@ -214,13 +214,26 @@ def check(recipe):
         size = getattr(recipe, field)
         if size % 4 or (size or recipe.high_size) < 24:
             raise UserError(f"{field}={size}: it must be a multiple of 4, at least 24")
-    if not 0 < recipe.validate_fraction < 1:
-        raise UserError(
-            f"validate_fraction={recipe.validate_fraction}: it must lie between 0 and 1"
-        )
+    for field in ("validate_fraction", "epsilon"):
+        if not 0 < getattr(recipe, field) < 1:
+            raise UserError(
+                f"{field}={getattr(recipe, field)}: it must lie between 0 and 1"
+            )
+    for field, end in (
+        ("beta_1", 1),
+        ("limit", math.inf),
+        ("adversarial_weight", math.inf),
+        ("real_label_spread", math.inf),
+        ("fake_label_spread", math.inf),
+        ("generator_label_spread", math.inf),
+    ):
+        if not 0 <= getattr(recipe, field) < end:
+            words = "0 or more" if end == math.inf else f"0 or more and under {end}"
+            raise UserError(f"{field}={getattr(recipe, field)}: it must be {words}")
     for field in ("low_range", "high_range"):
         bounds = getattr(recipe, field)
-        if len(bounds) != 2 or not bounds[0] < bounds[1]:
+        numbers = all(type(bound) in (int, float) for bound in bounds)
+        if not numbers or len(bounds) != 2 or not bounds[0] < bounds[1]:
             raise UserError(f"{field}={list(bounds)}: write [lowest, highest]")
     for field in ("pretrain_content", "content"):
         terms = getattr(recipe, field)
@@ -277,15 +290,19 @@ RECIPES = {
             name="srresnet",
             source=_LEDIG + ", stage 1 alone",
             gan="0 steps",
+            learning_rate="1e-4",
+            pretrain_learning_rate="",
         ),
         _coco,
         dataclasses.replace(_coco, name="celeba", source=_UPSAMPLER + ", Model B"),
         Recipe(
             name="tiny",
             source="this project: the demonstration and the tests",
-            residual_blocks=2,
-            filters=8,
-            discriminator_filters=8,
+            residual_blocks=4,
+            filters=16,
+            batch_norm=False,
+            start="interpolation",
+            discriminator_filters=16,
             augment=("flip", "turn"),
             high_size=64,
             batch_size=8,

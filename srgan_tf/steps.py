@@ -3,7 +3,7 @@
 import keras
 import tensorflow as tf
 
-from srgan_tf import features, images, losses, networks, recipes
+from srgan_tf import UserError, features, images, losses, networks, recipes
 
 
 class Trainer:
@@ -38,14 +38,15 @@ class Trainer:
                 self.discriminator_optimizer = self._optimizer(self.discriminator)
         finally:
             keras.config.set_dtype_policy("float32")
-        self.extractors = {
-            stage: features.build_extractor(terms, weights) if terms else None
-            for stage, terms in (
-                ("pretrain", _feature_terms(recipe.pretrain_content)),
-                ("gan", _feature_terms(recipe.content)),
-            )
-            if stage in stages
-        }
+        contents = {"pretrain": recipe.pretrain_content, "gan": recipe.content}
+        blank = tf.zeros((1, recipe.high_size, recipe.high_size, 3))
+        self.extractors = {}
+        for stage, terms in contents.items():
+            if stage in stages:
+                extractor = features.build_extractor(terms, weights)
+                # An unknown term is told now, not when its stage begins.
+                losses.content_loss(terms, blank, blank, extractor)
+                self.extractors[stage] = extractor
         self._steps = {
             "pretrain": tf.function(self.pretrain_step, reduce_retracing=True),
             "gan": tf.function(self.gan_step, reduce_retracing=True),
@@ -111,7 +112,13 @@ class Trainer:
                     shape, mean, spread, (self.seed, step, index)
                 )
                 arguments.append(tf.constant(labels))
-        values = self._steps[stage.name](*arguments)
+        try:
+            values = self._steps[stage.name](*arguments)
+        except tf.errors.ResourceExhaustedError as error:
+            raise UserError(
+                f"the memory is too small for batch_size={recipe.batch_size}: set a "
+                "smaller one, or a smaller high_size"
+            ) from error
         return {name: float(value) for name, value in values.items()}
 
     def ranges(self, low, high):
@@ -194,10 +201,6 @@ class Trainer:
 def _apply(optimizer, tape, loss, network):
     gradients = tape.gradient(loss, network.trainable_variables)
     optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
-
-
-def _feature_terms(content):
-    return [term for term in content if not term.startswith("pixels")]
 
 
 def _precision(name):

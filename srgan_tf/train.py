@@ -1,6 +1,7 @@
 """A run: prepared, taken up where it stands, trained in a loop that can be stopped."""
 
 import dataclasses
+import functools
 import json
 import math
 import platform
@@ -189,7 +190,10 @@ class Run:
                 "say now: a stage that is over cannot be made longer or shorter"
             )
         loss_log = checkpoint.restore(path, self.trainer.variables())
-        if self.trainer.iterations() != manifest["iterations"]:
+        # A run that has only pretrained may get its adversarial stage later: a
+        # discriminator that no step has touched yet is no part of the checkpoint.
+        restored = zip(self.trainer.iterations(), manifest["iterations"], strict=False)
+        if any(now != saved for now, saved in restored):
             raise UserError(f"{path}: the optimizers were not restored as saved")
         self.first_step = step
         self.rows = loss_log.decode().splitlines()[1:]
@@ -199,7 +203,6 @@ class Run:
     def _write_info(self, frozen):
         folder = self.folder
         info = frozen or {"run_id": f"{time.time_ns():x}"}
-        folder.run_id = info["run_id"]
         info |= {
             "run": folder.run,
             "recipe": dataclasses.asdict(self.recipe),
@@ -210,9 +213,11 @@ class Run:
             "data_hash": self.split.data_hash,
             "split": self.split.description,
         }
-        folder.put_text(folder.info, json.dumps(info, indent=1) + "\n")
         if not frozen:
             folder.put_text(folder.summary, self.summary())
+        # Last, for with it the run has begun; its root must be writable until then.
+        folder.put_text(folder.info, json.dumps(info, indent=1) + "\n")
+        folder.run_id = info["run_id"]
         self._write_loss_log()
 
     def summary(self):
@@ -225,7 +230,7 @@ class Run:
     # Training ----------------------------------------------------------------------
 
     def train(self):
-        """Train from where the run stands to its end; the signal that stopped it, or None.
+        """Train from where the run stands to its end; the signal that did so, or None.
 
         Raises UserError when a loss is not finite; nothing of that step is saved.
         """
@@ -258,9 +263,7 @@ class Run:
         for low, high in stream:
             measures = self.trainer.step(stage, step, low, high)
             self._check_finite(step, measures)
-            now = time.perf_counter()
-            self._add(measures, now - started, len(low))
-            started = now
+            self._add(measures, time.perf_counter() - started, len(low))
             last = step == stage.last_step - 1
             local = step - stage.first_step + 1
             self.log(
@@ -281,9 +284,9 @@ class Run:
             step += 1
             if last or local % every["save"] == 0 or signals.received:
                 self.save(step, stage)
-                started = time.perf_counter()
             if signals.received:
                 break
+            started = time.perf_counter()  # looking and saving are not training
         stream.close()
         return step
 
@@ -292,8 +295,8 @@ class Run:
             if not math.isfinite(value):
                 raise UserError(
                     f"the {name} loss of step {step + 1} is {value}: the run stopped "
-                    f"and saved nothing of it; {self.folder.last_good()}. Try a smaller "
-                    "learning rate, or --precision float32"
+                    f"and saved nothing of it; {self.folder.last_good()}. Try a "
+                    "smaller learning rate, or --precision float32"
                 )
 
     def _add(self, measures, seconds, count):
@@ -487,12 +490,16 @@ def duration(seconds):
     return f"{minutes // 60:,} h {minutes % 60} min"
 
 
+@functools.cache
 def versions():
     """Versions that a result depends on, and the library's commit where known."""
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
-        capture_output=True, text=True, check=False,
-    ).stdout.strip()  # fmt: skip
+    try:
+        commit = subprocess.run(
+            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
+            capture_output=True, text=True, check=False,
+        ).stdout.strip()  # fmt: skip
+    except OSError:  # no git on this machine
+        commit = ""
     return {
         "srgan_tf": __version__,
         "commit": commit or None,

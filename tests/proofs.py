@@ -24,7 +24,8 @@ sys.path.insert(0, str(ROOT / "demo"))
 import draw  # noqa: E402
 
 SETTINGS = [
-    "filters=8", "residual_blocks=2", "discriminator_filters=8", "high_size=48",
+    "batch_norm=true", "filters=8", "residual_blocks=2", "discriminator_filters=8",
+    "high_size=48",
     "batch_size=4", "pretrain=60 steps", "gan=60 steps", "save_every=3 steps",
     "sample_every=1 epoch", "fake_label_spread=0.05",
 ]  # fmt: skip
@@ -41,6 +42,12 @@ def command(data, root):
 def steps_done(root):
     names = [path.stem for path in (root / "models/tiny").glob("checkpoint-*.json")]
     return max((int(name.split("-")[1]) for name in names), default=0)
+
+
+def unfinished(root):
+    """Checkpoints that are being copied, or were when the run was killed."""
+    copies = (root / "models/tiny").glob("checkpoint-*.h5")
+    return {path for path in copies if not path.with_suffix(".json").exists()}
 
 
 def losses(root):
@@ -67,23 +74,28 @@ def prove_kills(folder, kills, seed):
         )
         while process.poll() is None and steps_done(killed) < target:
             time.sleep(0.002)
-        time.sleep(moments.uniform(0, 0.4))
+        before = unfinished(killed)
+        if number % 2:  # every other kill hits a save
+            while process.poll() is None and unfinished(killed) == before:
+                time.sleep(0.0002)
+        else:
+            time.sleep(moments.uniform(0, 0.4))
         process.kill()
         process.wait()
-        parts = [
-            path for path in (killed / "models/tiny").glob("checkpoint-*.h5")
-            if not path.with_suffix(".json").exists()
-        ]  # fmt: skip
-        saves += bool(parts)
-        print(f"kill {number + 1}: at step {steps_done(killed)} or after"
-              + (", during a save" if parts else ""))  # fmt: skip
+        saved = unfinished(killed) != before
+        saves += saved
+        where = ", during a save" if saved else ""
+        print(f"kill {number + 1}: at step {steps_done(killed)} or after{where}")
     subprocess.run(command(data, killed), check=True, capture_output=True)
     same = (whole / "models/tiny.h5").read_bytes() == (
         killed / "models/tiny.h5"
     ).read_bytes()
-    print(f"generators equal bit for bit: {same}; loss logs equal: "
-          f"{losses(whole) == losses(killed)}; kills seen during a save: {saves}")  # fmt: skip
-    return data, whole, same and losses(whole) == losses(killed)
+    same_log = losses(whole) == losses(killed)
+    print(
+        f"generators equal bit for bit: {same}; loss logs equal: {same_log}; "
+        f"kills seen during a save: {saves}"
+    )
+    return data, whole, same and same_log
 
 
 def prove_damage(data, root):
@@ -116,8 +128,9 @@ def prove_damage(data, root):
     kept = sorted(folder.checkpoints.iterdir())
     ended = subprocess.run(command(data, root), capture_output=True, text=True)
     nothing_lost = kept == sorted(folder.checkpoints.iterdir())
-    print(f"all damaged: exit code {ended.returncode}, nothing deleted: {nothing_lost}; "
-          f"{ended.stderr.strip().splitlines()[-1]}")  # fmt: skip
+    words = ended.stderr.strip().splitlines()[-1]
+    print(f"all damaged: exit code {ended.returncode}, nothing deleted: {nothing_lost}")
+    print(words)
     try:
         folder.newest_checkpoint()
     except UserError:

@@ -157,6 +157,8 @@ def test_failing_root_keeps_the_local_copy_and_tries_again(
     assert [path.parent for path in paths] == [folder.local] * 2
     assert len(folder.messages) == 1  # warned once
     assert error.strerror in folder.messages[0]["message"]
+    names = {path.name for path in folder.checkpoints.iterdir()}
+    assert names == {"checkpoint-00000001.h5", "checkpoint-00000001.json"}  # no parts
     assert folder.newest_checkpoint()[0] == paths[1]  # nothing lost
     monkeypatch.setattr(shutil, "copyfileobj", copy)
     back = save(folder, variables, 4)
@@ -208,6 +210,58 @@ def test_pending_files_arrive_later(folder, monkeypatch):
     assert folder.loss_log.read_text() == "one"
     assert (folder.samples / "epoch_1.png").read_text() == "two"
     assert folder.info.read_text() == "three"
+
+
+def test_a_path_that_cannot_be_written_holds_up_no_other(folder):
+    folder.root.mkdir()
+    (folder.root / "output").write_text("a file where a folder should be")
+    folder.put_text(folder.loss_log, "one")
+    folder.put_text(folder.samples / "epoch_1.png", "two")
+    folder.put_text(folder.loss_log, "three")
+    folder.put_text(folder.generator, "four")
+    assert folder.loss_log.read_text() == "three"
+    assert folder.generator.read_text() == "four"
+    assert len(folder.messages) == 1
+
+
+def test_a_run_does_not_begin_on_a_root_that_cannot_be_written(folder):
+    folder.root.write_text("a file where a folder should be")
+    folder.run_id = None
+    with pytest.raises(UserError, match=r"root cannot be written .*another --root"):
+        folder.put_text(folder.info, "{}")
+
+
+@pytest.mark.parametrize("run", ["a/b", "../b", "/tmp/b", "..", ".b"])
+def test_a_run_stays_in_its_root(tmp_path, run):
+    with pytest.raises(UserError, match="--run"):
+        checkpoint.RunFolder(tmp_path, run, print)
+
+
+def test_a_full_local_disk_is_told_before_writing(folder, variables, monkeypatch):
+    good = save(folder, variables, 1)
+    usage = type("usage", (), {"free": 10})
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "disk_usage", lambda _: usage)
+        with pytest.raises(UserError, match=r"TMPDIR.*checkpoint-00000001\.h5"):
+            save(folder, variables, 2)
+    full = pathlib.Path("/dev/full")
+    with pytest.raises(UserError, match=r"No space left.*TMPDIR"):
+        folder.put(folder.info, lambda _: full.write_text("a"))
+    assert folder.newest_checkpoint()[0] == good
+
+
+def test_damaged_later_checkpoints_do_not_push_out_a_new_one(folder, variables):
+    for step in (10, 20, 30):
+        save(folder, variables, step).write_bytes(b"")
+    new = save(folder, variables, 5)
+    assert folder.newest_checkpoint()[0] == new
+
+
+def test_checkpoints_that_cannot_be_listed_are_not_none(folder):
+    folder.checkpoints.parent.mkdir(parents=True)
+    folder.checkpoints.write_text("a file where a folder should be")
+    with pytest.raises(OSError, match="Not a directory"):
+        folder.newest_checkpoint()
 
 
 def test_local_copies_of_another_run_are_not_taken(folder, variables, monkeypatch):

@@ -29,7 +29,10 @@ def test_recipes_are_listed(srgan):
             "did you mean filters?",
         ),
         (["train", "tiny", "--data", "x", "--seed", "-1"], "--seed -1"),
+        (["train", "tiny", "--data", "x", "--seed", "4294967296"], "2^32"),
+        (["train", "tiny", "--data", "x", "--memory", "inf"], "--memory inf"),
         (["train", "tiny", "--data", "x", "--precision", "half"], "mixed_float16"),
+        (["train", "tiny", "--data", "x", "--weights", "resnet18"], "NAME=PATH"),
         (["plot", "nowhere.csv"], "nowhere.csv"),
     ],
 )

@@ -32,6 +32,9 @@ def test_ledig_schedule():
     assert recipes.learning_rate_at(rate, 99_999, gan.steps) == 1e-4
     assert recipes.learning_rate_at(rate, 100_000, gan.steps) == 1e-5
     assert recipe.pretrain_content == {"pixels": 1.0}
+    alone = recipes.get_recipe("srresnet")
+    # A rate that the user sets must be the one that its only stage follows.
+    assert (alone.learning_rate, alone.pretrain_learning_rate) == ("1e-4", "")
 
 
 def test_stages_number_epochs_through():
@@ -69,7 +72,8 @@ def test_learning_rates():
     steps = "1e-3, 1e-4 after 10 steps, 1e-5 after 20 steps"
     rates = [recipes.learning_rate_at(steps, s, 30) for s in (9, 10, 20)]
     assert rates == [1e-3, 1e-4, 1e-5]
-    for text in ("fast", "0", "1e-3, 1e-4", "1e-3 to 0", "1e-3,", "2", "nan"):
+    for text in ("fast", "0", "1e-3, 1e-4", "1e-3 to 0", "1e-3,", "2", "nan",
+                 "1e-3, 5 after 9 steps, 1e-4 after 20 steps"):  # fmt: skip
         with pytest.raises(UserError, match="not understood"):
             recipes.learning_rate_at(text, 0, 30)
 
@@ -110,7 +114,15 @@ def test_settings_are_typed():
         ("filters=0", "at least 1"),
         ("validate_fraction=1.0", "between 0 and 1"),
         ("low_range=[1, 0]", "lowest, highest"),
+        ("low_range=0,1", "lowest, highest"),
+        ('high_range=["black", 1]', "lowest, highest"),
         ("precision=float64", "mixed_bfloat16"),
+        ("gan=_ steps", "no duration"),
+        ("limit=-1", "limit=-1: it must be 0 or more"),
+        ("real_label_spread=-0.1", "0 or more"),
+        ("adversarial_weight=NaN", "0 or more"),
+        ("beta_1=1.0", "under 1"),
+        ("epsilon=0", "between 0 and 1"),
     ],
 )
 def test_mistaken_settings_are_named(setting, words):

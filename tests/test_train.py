@@ -16,7 +16,8 @@ import tensorflow as tf
 from srgan_tf import UserError, data, images, networks, recipes, train
 
 SETTINGS = [
-    "filters=4", "residual_blocks=1", "discriminator_filters=4", "high_size=24",
+    "start=random", "batch_norm=true", "filters=4", "residual_blocks=1",
+    "discriminator_filters=4", "high_size=24",
     "batch_size=2", "pretrain=6 steps", "gan=2 epochs", "save_every=5 steps",
     "sample_images=2", "validate_images=2", "validate_fraction=0.2",
     "real_label_spread=0.05",
@@ -155,6 +156,24 @@ def test_a_longer_run_goes_on(scenes, whole, tmp_path, eager):
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     assert prepare(scenes, tmp_path, "gan=3 epochs").train() is None
     assert len(losses(tmp_path)) == 5
+
+
+def test_adversarial_stage_may_be_added_later(scenes, whole, tmp_path):
+    assert prepare(scenes, tmp_path, "gan=0 steps").train() is None
+    assert prepare(scenes, tmp_path).train() is None
+    assert losses(tmp_path) == losses(whole)
+    assert same_generator(tmp_path, whole)
+
+
+def test_no_run_begins_in_a_root_that_is_a_file(scenes, tmp_path):
+    (tmp_path / "root").write_text("")
+    with pytest.raises(UserError, match="root cannot be written"):
+        prepare(scenes, tmp_path / "root")
+
+
+def test_no_git_no_commit(monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    assert train.versions.__wrapped__()["commit"] is None
 
 
 @pytest.mark.parametrize(

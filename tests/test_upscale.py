@@ -317,6 +317,8 @@ def test_results_beside_their_photographs(tmp_path):
     assert names(tmp_path, ["a.jpg"], kind="webp") == {"a.jpg": "a_x4.webp"}
     # the same file twice is one photograph
     assert len(names(tmp_path, ["a.jpg", "in/../a.jpg", "in", "in/b.png"])) == 4
+    (tmp_path / "in" / "link.png").symlink_to("b.png")  # but a link is one of its own
+    assert names(tmp_path, ["in"])["in/link.png"] == "in/link_x4.png"
 
 
 def test_results_in_a_folder_keep_the_structure(tmp_path):
