@@ -182,7 +182,7 @@ def test_no_git_no_commit(monkeypatch):
         (["batch_size=3"], {}, "batch_size was 2 and is 3"),
         ([], {"seed": 4}, "seed was 3 and is 4"),
         (["learning_rate=1e-2"], {}, "learning_rate was"),
-        (["precision=mixed_bfloat16"], {}, "precision was float32"),
+        (["precision=mixed_bfloat16"], {}, 'precision was "float32"'),
         (["pretrain=7 steps"], {}, "stage that is over"),
     ],
 )
