@@ -275,7 +275,8 @@ def _train(options):
     finally:
         bar.close()  # an error is then told on a line of its own
     if received:
-        print(f"stopped at {bar.saved}: the same command goes on from there")
+        place = bar.saved or "the step it began with"
+        print(f"stopped at {place}: the same command goes on from there")
         return 128 + received
     print(f"done: {run.folder.generator}, {run.folder.curves}, {run.folder.samples}/")
     return 0

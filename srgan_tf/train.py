@@ -140,11 +140,16 @@ class Run:
             return None
         try:
             frozen = json.loads(path.read_text())
-            frozen["split"], frozen["recipe"], frozen["seed"], frozen["run_id"]
+            frozen["split"], frozen["recipe"], frozen["seed"], frozen["precision"]
         except (ValueError, KeyError, TypeError):
             raise UserError(
                 f"{path} is damaged: restore it from a copy, or give --run a new name"
             ) from None
+        if "run_id" not in frozen:  # shipped with the project, without its checkpoints
+            raise UserError(
+                f"{path} tells of a model that {self.folder.generator} holds: give "
+                "another --root or --run, so that it is not overwritten"
+            )
         return frozen
 
     def _refuse_orphans(self):
@@ -158,6 +163,7 @@ class Run:
         """A run goes on with the settings it began with; UserError names others."""
         policy = self.trainer.generator.dtype_policy.name
         before = {
+            **dataclasses.asdict(recipes.Recipe("", "")),  # of a later version
             **frozen["recipe"],
             "seed": frozen["seed"],
             "precision": frozen["precision"],

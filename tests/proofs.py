@@ -80,6 +80,8 @@ def prove_kills(folder, kills, seed):
                 time.sleep(0.0002)
         else:
             time.sleep(moments.uniform(0, 0.4))
+        if process.poll() is not None:
+            sys.exit(f"the run ended by itself before kill {number + 1}")
         process.kill()
         process.wait()
         saved = unfinished(killed) != before

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from srgan_tf import UserError, images, losses, recipes, steps
+from srgan_tf import UserError, losses, recipes, steps
 
 TINY = recipes.with_settings(
     recipes.get_recipe("tiny"),

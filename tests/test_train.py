@@ -262,6 +262,18 @@ def test_missing_info_is_not_guessed(scenes, whole, tmp_path):
         prepare(scenes, tmp_path)
 
 
+def test_shipped_model_is_not_overwritten(scenes, whole, tmp_path, eager):
+    for name in ("info/tiny.json", "models/tiny.h5"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        shutil.copy(whole / name, tmp_path / name)
+    info = json.loads((tmp_path / "info/tiny.json").read_text())
+    del info["run_id"]
+    (tmp_path / "info/tiny.json").write_text(json.dumps(info))
+    with pytest.raises(UserError, match="another --root or --run"):
+        prepare(scenes, tmp_path)
+    assert same_generator(tmp_path, whole)
+
+
 def test_dry_run_measures_and_writes_nothing(scenes, tmp_path):
     run = prepare(scenes, tmp_path / "root", writes=False)
     facts = run.dry_run(seconds=0.1)
