@@ -10,6 +10,7 @@
 
 import argparse
 import csv
+import os
 import random
 import shutil
 import subprocess
@@ -145,6 +146,7 @@ def main():
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
+    os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
     folder = Path(tempfile.mkdtemp(prefix="srgan_proofs_"))
     try:
         data, root, exact = prove_kills(folder, options.kills, options.seed)
