@@ -2,7 +2,8 @@
 PYTHON ?= python3
 # Colab's versions of August 2026, but for the Python itself.
 COLAB = tensorflow==2.20.0 keras==3.13.2 numpy==2.1.3 scipy==1.16.3 pillow==11.3.0 \
-	matplotlib==3.10.0 opencv-python-headless==5.0.0.93 tqdm==4.67.3 h5py==3.16.0
+	matplotlib==3.10.0 opencv-python-headless==5.0.0.93 tqdm==4.67.3 h5py==3.16.0 \
+	tensorboard==2.20.0 nbclient==0.10.4 ipykernel
 
 .PHONY: test test-colab demo lint proofs clean
 
@@ -29,7 +30,7 @@ proofs: .venv/installed
 
 .venv-colab/installed: pyproject.toml requirements.txt
 	$(PYTHON) -m venv .venv-colab
-	.venv-colab/bin/python -m pip install --quiet $(COLAB) pytest
+	.venv-colab/bin/python -m pip install --quiet $(COLAB) pytest pytest-xdist
 	.venv-colab/bin/python -m pip install --quiet --no-deps --editable .
 	touch $@
 

@@ -44,13 +44,19 @@ class RunFolder:
         self.generator = self.root / "models" / f"{run}.h5"
         self.loss_log = self.root / "loss" / f"{run}.csv"
         self.curves = self.root / "loss" / f"{run}.png"
+        self.events = self.root / "loss" / run  # of TensorBoard
         self.samples = self.root / "output" / run
+        self.progress = self.samples / "progress.gif"
         self.info = self.root / "info" / f"{run}.json"
         self.summary = self.root / "info" / f"{run}_summary.txt"
         self.run_id = None  # that local copies must have; None until info is written
         self._pending = {}  # {path: local copy}, the newest first
         self._failing = False
         self._lock = None
+
+    def best(self, measure):
+        """The file of the generator that was best by "psnr" or "ssim"."""
+        return self.root / "models" / f"{self.run}.best_{measure}.h5"
 
     def lock(self):
         """Hold the run for this process; UserError naming the one that has it."""
@@ -94,6 +100,8 @@ class RunFolder:
                 final.parent.mkdir(parents=True, exist_ok=True)
                 shutil.copyfile(source, partial)
                 os.replace(partial, final)
+                if final.stat().st_size != source.stat().st_size:  # or is not there
+                    raise OSError(None, f"{final.name} came out shorter than written")
                 source.unlink(missing_ok=True)
                 del self._pending[final]
             except OSError as error:
@@ -182,11 +190,12 @@ class RunFolder:
         """A name never used before: a killed save may have left a part of a file."""
         for attempt in range(1000):
             stem = f"checkpoint-{step:08d}" + (f"-{attempt}" if attempt else "")
-            try:
-                used = list(self.checkpoints.glob(f"{stem}.*"))
+            files = [f"{stem}.h5", f"{stem}.json"]
+            try:  # by name: a listing of Drive may not show yet what is there
+                used = any((self.checkpoints / name).exists() for name in files)
             except OSError:
-                used = []
-            if not used and not list(self.local.glob(f"{stem}.*")):
+                used = False
+            if not used and not any((self.local / name).exists() for name in files):
                 return stem
         raise UserError(f"{self.checkpoints} holds 1,000 damaged saves of step {step}")
 
@@ -200,7 +209,8 @@ class RunFolder:
             kept = [path for path in committed if _order(path) <= _order(newest)][:KEEP]
             for path in newest.parent.glob("checkpoint-*"):
                 if len(kept) == KEEP and _order(path) < _order(kept[-1]):
-                    path.unlink(missing_ok=True)
+                    with contextlib.suppress(FileNotFoundError):
+                        _remove(path)
         except OSError as error:
             self._warn(error)
 
@@ -279,8 +289,14 @@ def _copy(source, final, sha256):
             raise OSError(None, f"{final.name} reads back otherwise than written")
     except OSError:
         with contextlib.suppress(OSError):
-            final.unlink()  # else it keeps a full disk full
+            _remove(final)  # else it keeps a full disk full
         raise
+
+
+def _remove(path):
+    """Delete, emptied first: Drive's bin would keep it for 30 days and fill up."""
+    os.truncate(path, 0)
+    path.unlink()
 
 
 def _sha256(path):

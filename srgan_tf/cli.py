@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import os
 import sys
 from pathlib import Path
 
@@ -32,17 +31,11 @@ def run(options, program="srgan"):
 
 
 def _start_keras():
-    """Import Keras and TensorFlow without the log lines that no setting silences."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
+    """Import Keras and TensorFlow without a word of theirs."""
+    from srgan_tf import colab
+
+    with colab.quietly():
         from srgan_tf import networks  # noqa: F401
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
 
 
 def _parser():
@@ -59,46 +52,49 @@ def _parser():
     )
     train.set_defaults(command=_train)
     train.add_argument("recipe", help="a name that `srgan recipes` lists")
-    _add_paths(train, "--data", "photographs to train on", required=True)
-    _add_paths(train, "--validate", "photographs to validate on (or a part of --data)")
-    train.add_argument(
-        "--root", default=".", metavar="DIR",
-        help="where models/, loss/, output/ and info/ are written",
-    )  # fmt: skip
+    _add_training(train, "photographs to validate on (or a part of --data)")
     train.add_argument("--run", metavar="NAME", help="name of the run (the recipe's)")
-    train.add_argument("--seed", type=int, default=0, metavar="N")
-    train.add_argument(
-        "--precision", metavar="P",
-        help="float32, mixed_float16, mixed_bfloat16 or auto",
-    )  # fmt: skip
-    train.add_argument(
-        "--vgg-weights", metavar="FILE", help="VGG19 weights (or Keras downloads them)"
-    )
-    train.add_argument(
-        "--weights", nargs="+", action="extend", default=[], metavar="NETWORK=FILE",
-        help="weights of another feature network, such as resnet18=FILE",
-    )  # fmt: skip
-    train.add_argument(
-        "--memory", type=float, default=2.0, metavar="GIB",
-        help="keep decoded images in memory up to this (2)",
-    )  # fmt: skip
-    train.add_argument(
-        "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE",
-        help='change a field of the recipe, as in --set batch_size=8 gan="50 epochs"',
-    )  # fmt: skip
     train.add_argument(
         "--dry-run", action="store_true", help="measure and tell; write nothing"
     )
+    train.add_argument(
+        "--tensorboard", action="store_true",
+        help="write TensorBoard's event files to loss/<run>/ too",
+    )  # fmt: skip
+    train.add_argument(
+        "--progress", action="store_true",
+        help="keep a GIF of the sample pictures, output/<run>/progress.gif",
+    )  # fmt: skip
 
     listing = commands.add_parser("recipes", help="list the recipes")
     listing.set_defaults(command=_recipes)
 
-    plot = commands.add_parser("plot", help="draw the curves of a loss log")
+    plot = commands.add_parser(
+        "plot",
+        help="draw the curves of a loss log, or compare those of several",
+        description="Draw the curves of a loss log, or of several in one figure, and "
+        "tell what the doctor finds in each.",
+    )
     plot.set_defaults(command=_plot)
-    plot.add_argument("log", metavar="FILE", help="loss/<run>.csv")
+    plot.add_argument(
+        "logs", nargs="+", metavar="FILE", help="loss/<run>.csv, or UpSampler's text"
+    )
     plot.add_argument("--from", dest="first", type=int, metavar="EPOCH")
     plot.add_argument("--to", dest="last", type=int, metavar="EPOCH")
+    plot.add_argument(
+        "--at", metavar="EPOCH,…", help="print the perceptual losses at these epochs"
+    )
     plot.add_argument("-o", "--output", metavar="FILE", help="(else beside the log)")
+
+    progress = commands.add_parser(
+        "progress", help="make a GIF of a run's sample pictures"
+    )
+    progress.set_defaults(command=_progress)
+    progress.add_argument("run", help="name of the run")
+    progress.add_argument("--root", default=".", metavar="DIR", help="that of the run")
+    progress.add_argument(
+        "-o", "--output", metavar="FILE", help="(output/<run>/progress.gif)"
+    )
 
     compare = commands.add_parser(
         "compare",
@@ -119,6 +115,28 @@ def _parser():
         "-o", "--output", default="output/compare", metavar="DIR",
         help="(output/compare)",
     )  # fmt: skip
+
+    ablate = commands.add_parser(
+        "ablate",
+        help="train several recipes on the same photographs and compare them",
+        description="Train recipes one after another, each as `srgan train` would with "
+        "the same --root, then compare them: a table, curves and a gallery. The same "
+        "command again goes on where it stopped. --set is for all of them, but that a "
+        "length set for a stage which a recipe has not gives it none.",
+    )
+    ablate.set_defaults(command=_ablate)
+    ablate.add_argument(
+        "recipes", nargs="+", metavar="RECIPE", help="names that `srgan recipes` lists"
+    )
+    _add_training(
+        ablate, "photographs to validate on and to compare with, all of them at last",
+        required=True,
+    )  # fmt: skip
+    add_selection(ablate)
+    _add_embedding(ablate, "none")
+    ablate.add_argument(
+        "-o", "--output", metavar="DIR", help="(output/ablate in --root)"
+    )
 
     gallery = commands.add_parser(
         "gallery",
@@ -193,6 +211,36 @@ def _add_paths(parser, name, text, **options):
     )  # fmt: skip
 
 
+def _add_training(parser, validate, **options):
+    """What to train on and how; validate, options: of --validate."""
+    _add_paths(parser, "--data", "photographs to train on", required=True)
+    _add_paths(parser, "--validate", validate, **options)
+    parser.add_argument(
+        "--root", default=".", metavar="DIR",
+        help="where models/, loss/, output/ and info/ are written",
+    )  # fmt: skip
+    parser.add_argument("--seed", type=int, default=0, metavar="N")
+    parser.add_argument(
+        "--precision", metavar="P",
+        help="float32, mixed_float16, mixed_bfloat16 or auto",
+    )  # fmt: skip
+    parser.add_argument(
+        "--vgg-weights", metavar="FILE", help="VGG19 weights (or Keras downloads them)"
+    )
+    parser.add_argument(
+        "--weights", nargs="+", action="extend", default=[], metavar="NETWORK=FILE",
+        help="weights of another feature network, such as resnet18=FILE",
+    )  # fmt: skip
+    parser.add_argument(
+        "--memory", type=float, default=2.0, metavar="GIB",
+        help="keep decoded images in memory up to this (2)",
+    )  # fmt: skip
+    parser.add_argument(
+        "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE",
+        help='change a field of the recipe, as in --set batch_size=8 gan="50 epochs"',
+    )  # fmt: skip
+
+
 def _add_candidates(parser):
     words = "high-resolution test images (NAME=PATH for each of several sets)"
     _add_paths(parser, "--high", words, required=True)
@@ -221,16 +269,20 @@ def add_selection(parser, limit=0):
     )  # fmt: skip
 
 
-def add_features(parser):
-    """The options of FID's features, for FID.py too."""
+def _add_embedding(parser, default):
     parser.add_argument(
-        "--features", default="inception", metavar="NAME",
-        help="of FID and KID: inception, vgg19:LAYER, random or none (inception)",
+        "--features", default=default, metavar="NAME",
+        help=f"of FID and KID: inception, vgg19:LAYER, random or none ({default})",
     )  # fmt: skip
     parser.add_argument(
         "--inception-weights", metavar="FILE",
         help="InceptionV3 weights (else Keras downloads them)",
     )  # fmt: skip
+
+
+def add_features(parser):
+    """The options of FID's features, for FID.py too."""
+    _add_embedding(parser, "inception")
     parser.add_argument(
         "--vgg-weights", metavar="FILE",
         help="VGG19 weights: the distance of its features is measured too",
@@ -239,36 +291,29 @@ def add_features(parser):
 
 def _train(options):
     recipe = recipes.get_recipe(options.recipe)
-    settings = list(options.set)
-    if options.precision:
-        settings.append(f"precision={options.precision}")
+    settings, common = _training(options)
     recipe = recipes.with_settings(recipe, settings)
-    weights = {"vgg19": options.vgg_weights, **_single(options.weights, "--weights")}
-    if not 0 <= options.memory < 2**20:
-        raise UserError(f"--memory {options.memory}: give a number of GiB, 0 or more")
-    if not 0 <= options.seed < 2**32:
-        raise UserError(f"--seed {options.seed}: give a whole number, 0 to 2^32 - 1")
     _start_keras()
-    from srgan_tf import train
+    from srgan_tf import datasets, train
 
     bar = _Bar()
     run = train.Run(
         recipe,
-        options.data,
-        options.validate or (),
-        root=options.root,
+        datasets.local(options.data, log=bar),
+        datasets.local(options.validate or (), log=bar),
         run=options.run,
-        seed=options.seed,
-        weights=weights,
-        memory_budget=int(options.memory * 2**30),
         log=bar,
         writes=not options.dry_run,
+        tensorboard=options.tensorboard,
+        progress=options.progress,
+        **common,
     )
     if options.dry_run:
         facts = run.dry_run()
         width = max(map(len, facts))
         print("\n".join(f"{name:{width}}  {value}" for name, value in facts.items()))
         return 0
+    print(run.standing(), file=sys.stderr)
     bar.begin(run.first_step, run.last_step)
     try:
         received = run.train()
@@ -282,6 +327,26 @@ def _train(options):
     return 0
 
 
+def _training(options):
+    """The settings of recipes, and what else train.Run takes, of _add_training."""
+    settings = list(options.set)
+    if options.precision:
+        settings.append(f"precision={options.precision}")
+    if not 0 <= options.memory < 2**20:
+        raise UserError(f"--memory {options.memory}: give a number of GiB, 0 or more")
+    if not 0 <= options.seed < 2**32:
+        raise UserError(f"--seed {options.seed}: give a whole number, 0 to 2^32 - 1")
+    return settings, {
+        "root": options.root,
+        "seed": options.seed,
+        "weights": {
+            "vgg19": options.vgg_weights,
+            **_single(options.weights, "--weights"),
+        },
+        "memory_budget": int(options.memory * 2**30),
+    }
+
+
 class _Bar:
     """Events of a run as a progress bar and lines above it."""
 
@@ -291,6 +356,8 @@ class _Bar:
     def begin(self, first, last):
         import tqdm
 
+        self.close()
+        self.saved = None
         self._bar = tqdm.tqdm(
             total=last, initial=first, unit="step", dynamic_ncols=True,
             mininterval=1.0, smoothing=0.05,
@@ -305,9 +372,11 @@ class _Bar:
                 if name in event:
                     words.append(f"{name} {event[name]:.4g}")
             self._write(", ".join(words))
+            for words in event["doctor"]:
+                self._write(f"doctor: {words}")
         elif "saved" in event:
             self.saved = event["saved"]
-        elif self._bar is not None:
+        elif "images" in event and self._bar is not None:
             self._bar.update(1)
             rate = (self._bar.format_dict["rate"] or 0) * event["images"]
             shown = {
@@ -329,27 +398,67 @@ class _Bar:
             self._bar.write(line, file=sys.stderr)
 
     def close(self):
-        self._bar.close()
+        if self._bar is not None:
+            self._bar.close()
 
 
 def _recipes(options):
-    rows = [("recipe", "networks", "losses", "schedule", "source")]
     for recipe in recipes.RECIPES.values():
-        rows.append(recipes.describe(recipe))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        cells = [f"{cell:{w}}" for cell, w in zip(row, widths, strict=True)]
-        print("  ".join(cells).rstrip())
+        name, networks, losses, schedule, source = recipes.describe(recipe)
+        print(f"{name}: {source}\n    {networks}; {losses}\n    {schedule}")
     return 0
 
 
 def _plot(options):
+    from srgan_tf import doctor, plots
+
+    try:
+        epochs = [int(epoch) for epoch in options.at.split(",")] if options.at else []
+    except ValueError:
+        raise UserError(f"--at {options.at}: write epochs, as 10,50,100") from None
+    paths = [Path(path) for path in options.logs]
+    several = len({path.stem for path in paths}) < len(paths)  # of one name
+    logs = {
+        str(path) if several else path.stem: plots.read_loss_log(path) for path in paths
+    }
+    shown = {"first": options.first, "last": options.last}
+    if len(logs) > 1:
+        figure = plots.compare_losses(logs, **shown)
+        beside = paths[0].with_name(f"{paths[0].stem}_compared.png")
+    else:
+        ((name, log),) = logs.items()
+        figure = plots.loss_curves(log, title=name, **shown)
+        beside = paths[0].with_suffix(".png")
+    path = Path(options.output or beside)
+    plots.save_figure(figure, path)
+    print(path)
+    for name, log in logs.items():
+        for words in doctor.history(log):
+            print(f"{name}: {words}" if len(logs) > 1 else words)
+    if epochs:
+        print(_losses_at(epochs, logs))
+    return 0
+
+
+def _losses_at(epochs, logs):
+    """A table of perceptual losses: a row an epoch, a column a run."""
+    rows = [["epoch", *logs]]
+    for epoch in epochs:
+        rows.append([str(epoch)])
+        for log in logs.values():
+            known = dict(zip(log["epoch"], log["perceptual"], strict=True))
+            loss = known.get(epoch)
+            rows[-1].append("-" if loss is None else f"{loss:.4g}")
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join("  ".join(map(str.rjust, row, widths)) for row in rows)
+
+
+def _progress(options):
     from srgan_tf import plots
 
-    log = plots.read_loss_log(options.log)
-    path = Path(options.output or Path(options.log).with_suffix(".png"))
-    figure = plots.loss_curves(log, options.first, options.last, Path(options.log).stem)
-    plots.save_figure(figure, path)
+    folder = Path(options.root) / "output" / options.run
+    path = Path(options.output or folder / "progress.gif")
+    plots.write_progress(plots.sample_pictures(folder), path)
     print(path)
     return 0
 
@@ -379,6 +488,54 @@ def compare_command(options):
     print(report.table(reports))
     print(f"\n{folder}/: compare.json, compare.csv, compare.png, gallery.png")
     return int(any(each["protocol"]["skipped"] for each in reports.values()))
+
+
+def _ablate(options):
+    settings, common = _training(options)
+    _start_keras()
+    from srgan_tf import ablate, compare, datasets
+
+    weights = {"inception_v3": options.inception_weights, **common["weights"]}
+    if not options.features.startswith("vgg19"):
+        del weights["vgg19"]  # its features' distance is slow, and not in the table
+    gauges = compare.Gauges(options.features, weights)
+    bar = _Bar()
+    with _ImageBar() as compared:
+
+        def log(event):
+            if "image" in event:
+                bar.close()
+                compared(event)
+            elif "run" in event:
+                bar.begin(event["first"], event["last"])
+            else:
+                bar(event)
+
+        try:
+            results = ablate.run(
+                options.recipes,
+                datasets.local(options.data, log=bar),
+                datasets.local(options.validate, log=bar),
+                settings,
+                gauges=gauges,
+                output=options.output,
+                high_size=options.high_size,
+                crop_mode=options.crop_mode,
+                limit=options.limit,
+                log=log,
+                **common,
+            )
+        finally:
+            bar.close()
+    if results["stopped"]:
+        *_, name = results["recipes"]
+        place = bar.saved or "the step it began with"
+        print(f"stopped in {name} at {place}: the same command goes on from there")
+        return 128 + results["stopped"]
+    print(ablate.table(results))
+    print(f"\n{results['folder']}/: ablation.md, .json, .csv, losses.png, gallery.png")
+    failed = any(facts["failed"] for facts in results["recipes"].values())
+    return int(failed or results["comparison"]["protocol"]["skipped"] > 0)
 
 
 def _gallery(options):

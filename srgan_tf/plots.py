@@ -14,14 +14,17 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from . import UserError
+from . import UserError, images
 
 LOG_COLUMNS = (
     "epoch", "step", "stage", "seconds", "images_per_second", "learning_rate",
     "perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake",
-    "psnr_y", "ssim_y",
+    "psnr_y", "ssim_y", "psnr_bicubic", "drift_red", "drift_green", "drift_blue",
+    "checkerboard", "doctor",
 )  # fmt: skip
-_KINDS = dict.fromkeys(LOG_COLUMNS, float) | {"epoch": int, "step": int, "stage": str}
+_LATER = LOG_COLUMNS[14:]  # logs of before lack them
+_TEXTS = {"stage": str, "doctor": str}
+_KINDS = dict.fromkeys(LOG_COLUMNS, float) | {"epoch": int, "step": int} | _TEXTS
 ADVERSARIAL_SCALE = 0.001  # as the published figures draw it
 DPI = 120
 
@@ -52,14 +55,22 @@ _ROWS = (
     ["discriminator loss", "answers of the discriminator"],
     ["validation PSNR-Y, dB", "validation SSIM-Y"],
 )
+# What runs are compared by, under the panel's title.
+_COMPARED = {
+    "perceptual loss": "perceptual",
+    "content loss": "content",
+    "discriminator loss": "discriminator",
+    "validation PSNR-Y, dB": "psnr_y",
+}
+_COMPARED_ROWS = (list(_COMPARED)[:2], list(_COMPARED)[2:])
 
 
 def read_loss_log(path):
     """A training's losses by epoch, from its `loss/<run>.csv` or an UpSampler text log.
 
     Returns {column: list}, one item an epoch, for each of LOG_COLUMNS (and others that
-    the CSV has, as text): `stage` a string, `epoch` and `step` integers, the others
-    floats, None where the log says nothing. UpSampler lines look like
+    the CSV has, as text): `stage` and `doctor` strings, `epoch` and `step` integers,
+    the others floats, None where the log says nothing. UpSampler lines look like
     `EPOCH 250	d_loss 7.98	gan_loss [0.0068, 0.0053, 1.53]`: discriminator, perceptual,
     content and adversarial loss. UserError names the file and line that is neither.
     """
@@ -96,7 +107,7 @@ def _read_upsampler(lines):
 def _read_csv(lines):
     rows = csv.reader(lines)
     header = next(rows, [])
-    missing = [name for name in LOG_COLUMNS if name not in header]
+    missing = [name for name in LOG_COLUMNS if name not in (*header, *_LATER)]
     if missing:
         raise ValueError(
             f"line 1: no column {missing[0]!r}, so this is no loss log: name a "
@@ -130,7 +141,61 @@ def loss_curves(log, first=None, last=None, title=""):
     0.001) and, as far as the log has them, for the discriminator's loss, D(real) and
     D(fake), PSNR-Y and SSIM-Y. A line parts the stages. UserError for no epoch to show.
     """
-    epochs, name = np.array(log["epoch"], int), title or "the log"
+    log = _between(log, first, last, title or "the log")
+    known = {name for name in log if np.not_equal(log[name], None).any()}
+    shown = {panel for panel, each in _PANELS.items() if known & {c[0] for c in each}}
+    figure, panels = _panels(_ROWS, shown, [1.7, 1, 1], title)
+    for name, axes in panels.items():
+        for column, label, scale, colour in _PANELS[name]:
+            if column in known:
+                looks = {"color": colour, "label": label}
+                _draw_curve(axes, log, "epoch", column, scale, **looks)
+        _finish_panel(axes, name, "epoch", [log["epoch"]])
+        if len(axes.lines) > 1:  # the title says enough of a single one
+            _label_ends(axes)
+        _mark_stages(axes, log["epoch"], log["stage"], "#999999")
+    return figure
+
+
+def compare_losses(logs, title="", first=None, last=None):
+    """The losses of several trainings, a colour for each run, over their steps.
+
+    logs: {run: what read_loss_log gives}; first, last: epochs, as of loss_curves.
+    Where one of them tells no steps, as UpSampler's text logs, epochs take their place.
+    Returns a Figure with a panel for the perceptual loss and, as far as the logs have
+    them, for the content loss where it is another, the discriminator's and PSNR-Y. A
+    dashed line in a run's colour is where a stage of it begins.
+    UserError for a run that has no epoch to show.
+    """
+    logs = {name: _between(log, first, last, name) for name, log in logs.items()}
+    known = {
+        panel for panel, column in _COMPARED.items()
+        if any(np.not_equal(log[column], None).any() for log in logs.values())
+    }  # fmt: skip
+    if all((log["content"] == log["perceptual"]).all() for log in logs.values()):
+        known.discard("content loss")
+    whole = all(np.not_equal(log["step"], None).all() for log in logs.values())
+    unit = "step" if whole else "epoch"
+    figure, panels = _panels(_COMPARED_ROWS, known, [1, 1], title)
+    for name, axes in panels.items():
+        for place, (run, log) in enumerate(logs.items()):
+            looks = {"color": PALETTE[(place + 1) % len(PALETTE)], "label": run}
+            looks["linestyle"] = ("-", "--", ":")[(place + 1) // len(PALETTE) % 3]
+            _draw_curve(axes, log, unit, _COMPARED[name], **looks)
+        _finish_panel(axes, name, unit, [log[unit] for log in logs.values()])
+        for line, log in zip(list(axes.lines), logs.values(), strict=True):
+            _mark_stages(axes, log[unit], log["stage"], line.get_color())
+    handles = figure.axes[0].lines[: len(logs)]
+    columns = min(len(logs), 4)
+    figure.legend(
+        handles, list(logs), frameon=False, loc="outside lower center", ncols=columns
+    )
+    return figure
+
+
+def _between(log, first, last, name):
+    """The epochs from first to last of a log, as arrays; UserError if there is none."""
+    epochs = np.array(log["epoch"], int)
     if not epochs.size:
         raise UserError(f"{name} has no finished epoch yet: train on, then plot.")
     low = epochs.min() if first is None else first
@@ -141,29 +206,28 @@ def loss_curves(log, first=None, last=None, title=""):
         end = "" if last is None else f" to {last}"
         held = f"{name} has epochs {epochs.min()} to {epochs.max()}"
         raise UserError(f"no epoch{start}{end}: {held}.")
-    log = {name: np.array(values, object)[shown] for name, values in log.items()}
-    known = {name for name in log if np.not_equal(log[name], None).any()}
-    rows = [[p for p in row if known & {c[0] for c in _PANELS[p]}] for row in _ROWS]
+    return {name: np.array(values, object)[shown] for name, values in log.items()}
+
+
+def _panels(rows, shown, heights, title):
+    """A figure, and {name: axes} of the shown panels, which fill their rows."""
+    rows = [[name for name in row if name in shown] for row in rows]
     rows = [row * (2 // len(row)) for row in rows if row]  # one panel takes both places
     figure = Figure((9, 2.4 + 2.1 * len(rows)), dpi=DPI, layout="constrained")
-    heights = [1.7, 1, 1][: len(rows)]
-    for name, axes in figure.subplot_mosaic(rows, height_ratios=heights).items():
-        _draw_panel(axes, name, log)
     figure.suptitle(title, fontsize=13, fontweight="bold")
-    return figure
+    return figure, figure.subplot_mosaic(rows, height_ratios=heights[: len(rows)])
 
 
-def _draw_panel(axes, name, log):
-    values = []
-    for column, label, scale, colour in _PANELS[name]:
-        known = np.not_equal(log[column], None)
-        if not known.any():
-            continue
-        x, y = log["epoch"][known].astype(int), log[column][known].astype(float) * scale
-        marker = "." if len(x) < 60 else ""
-        axes.plot(x, y, color=colour, linewidth=1.2, marker=marker, label=label)
-        values.extend(y[np.isfinite(y)])
-    values = np.array(values)
+def _draw_curve(axes, log, unit, column, scale=1, **looks):
+    known = np.not_equal(log[column], None)
+    x, y = log[unit][known].astype(int), log[column][known].astype(float) * scale
+    axes.plot(x, y, linewidth=1.2, marker="." if len(x) < 60 else "", **looks)
+
+
+def _finish_panel(axes, name, unit, places):
+    """Limits, the same in every panel of a figure; titles; a log scale if needed."""
+    values = np.concatenate([line.get_ydata() for line in axes.lines])
+    values = values[np.isfinite(values)]
     if name.endswith(("losses", "loss")) and values.size:
         if values.min() > 0 and values.max() > 10 * np.median(values):
             axes.set_yscale("log")  # else the first epochs flatten all the others
@@ -171,14 +235,11 @@ def _draw_panel(axes, name, log):
             axes.set_ylim(bottom=min(0, values.min()))
     if name.startswith("answers"):
         axes.set_ylim(-0.03, 1.03)
-    epochs = log["epoch"].astype(int)
-    axes.set_xlim(epochs.min() - 0.5, epochs.max() + 0.5)  # the same for every panel
+    places = np.concatenate(places).astype(int)
+    axes.set_xlim(places.min() - 0.5, places.max() + 0.5)
     axes.xaxis.get_major_locator().set_params(integer=True)
-    axes.set_xlabel("epoch", color="#555555")
+    axes.set_xlabel(unit, color="#555555")
     _style(axes, name)
-    if len(axes.lines) > 1:  # the title says enough of a single one
-        _label_ends(axes)
-    _mark_stages(axes, epochs, log["stage"])
 
 
 def _style(axes, title):
@@ -187,14 +248,14 @@ def _style(axes, title):
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
     axes.spines[["left", "bottom"]].set_color("#999999")
-    axes.tick_params(colors="#555555", labelsize=9)
+    axes.tick_params(which="both", colors="#555555", labelsize=9)
 
 
-def _mark_stages(axes, epochs, stages):
+def _mark_stages(axes, places, stages, colour):
     """A dashed line where another stage begins, and its name at the top."""
     for index in np.flatnonzero(stages[1:] != stages[:-1]):
-        middle = (epochs[index] + epochs[index + 1]) / 2
-        axes.axvline(middle, color="#999999", linewidth=1, linestyle=(0, (4, 3)))
+        middle = (places[index] + places[index + 1]) / 2
+        axes.axvline(middle, color=colour, linewidth=1, linestyle=(0, (4, 3)))
         axes.annotate(
             stages[index + 1], (middle, 1), (4, 0), ("data", "axes fraction"),
             textcoords="offset points", va="top", fontsize=8, color="#777777",
@@ -349,15 +410,74 @@ def _text(text, width, align="center"):
     return np.asarray(image)
 
 
+def sample_pictures(folder):
+    """[(epoch, path)] of the sample pictures of a run, by epoch.
+
+    folder: output/<run>. UserError if it holds none.
+    """
+    names = {
+        path: re.fullmatch(r"epoch_(\d+)\.png", path.name)
+        for path in pathlib.Path(folder).glob("epoch_*.png")
+    }
+    found = sorted((int(match[1]), path) for path, match in names.items() if match)
+    if not found:
+        raise UserError(f"{folder} holds no epoch_<n>.png: train that run first.")
+    return found
+
+
+def write_progress(pictures, path, limit=60):
+    """The sample pictures of a training as a GIF, "epoch N" above each.
+
+    pictures: (epoch, picture), the picture uint8 [height, width, 3] or the path of an
+    image, read when its turn comes; all of one size. At most `limit` of them are shown,
+    evenly chosen, with the first and the last, which stays longest. Whole or not at
+    all. UserError for no picture or another size.
+    """
+    path, pictures = pathlib.Path(path), sorted(pictures, key=lambda each: each[0])
+    if path.suffix.lower() != ".gif":
+        raise UserError(f"{path}: progress is a GIF file: name one that ends in .gif.")
+    if not pictures:
+        raise UserError(f"{path}: no sample picture yet: train on.")
+    count = min(len(pictures), limit)
+    chosen = np.linspace(0, len(pictures) - 1, count).round().astype(int)
+    first, *others = _frames([pictures[index] for index in chosen])
+    options = {"duration": [*[200] * (count - 1), 3000], "loop": 0}  # milliseconds
+    options |= {"format": "GIF", "save_all": True, "append_images": others}
+    _write_whole(path, lambda partial: first.save(partial, **options))
+
+
+def _frames(pictures):
+    """Frames of a GIF, a palette each, so that none pays for the others' colours."""
+    size = None
+    for epoch, picture in pictures:
+        if not isinstance(picture, np.ndarray):
+            picture = images.read_image(picture)
+        if picture.shape != (size or picture.shape):
+            raise UserError(
+                f"the picture of epoch {epoch} is {picture.shape[1]}x"
+                f"{picture.shape[0]}, not {size[1]}x{size[0]} as before: move the "
+                "pictures of another training away."
+            )
+        size = picture.shape
+        title = _text(f"epoch {epoch:,}", size[1])
+        frame = Image.fromarray(np.concatenate([title, picture]))
+        yield frame.quantize(255)  # one is left for "as before"
+
+
 def save_figure(figure, path):
     """The figure as a PNG, whole or not at all; equal figures give equal bytes."""
     path = pathlib.Path(path)
     if path.suffix.lower() != ".png":
         raise UserError(f"{path}: figures are PNG files: name one that ends in .png.")
+    options = {"format": "png", "dpi": DPI, "metadata": {"Software": None}}
+    _write_whole(path, lambda partial: figure.savefig(partial, **options))
+
+
+def _write_whole(path, write):
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.part")
     try:
-        figure.savefig(partial, format="png", dpi=DPI, metadata={"Software": None})
+        write(partial)
         os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)

@@ -58,6 +58,7 @@ class Recipe:
     save_every: str = "25 epochs"
     sample_every: str = "1 epoch"
     validate_every: str = "1 epoch"
+    keep_best: bool = False  # models/<run>.best_psnr.h5, .best_ssim.h5 of each stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -248,12 +249,20 @@ def check(recipe):
     return recipe
 
 
+# Published experiments. A line beside each thing that its source leaves open, or has
+# wrong, says what is done here and why.
+
 _LEDIG = "Ledig et al. 2017, arXiv:1609.04802"
 _UPSAMPLER = "UpSampler 2019, github.com/Jacklu0831/UpSampler"
+_SINGH = "Singh 2019, Implementing Super Resolution GAN"
+_DININGEACHOX = "diningeachox 2021, github.com/diningeachox/Image-Super-Resolution"
+_CHAN = "unique-chan 2021, github.com/unique-chan/SRGAN"
+_VGG22, _VGG54 = "vgg19/block2_conv2", "vgg19/block5_conv4"
+_variant = dataclasses.replace
 
 _ledig2017 = Recipe(
     name="ledig2017",
-    source=_LEDIG,
+    source=f"{_LEDIG}, SRGAN-VGG54",
     # The paper augments nothing beyond random crops; flips and turns cost nothing
     # and every replication adds them.
     augment=("flip", "turn"),
@@ -265,9 +274,18 @@ _ledig2017 = Recipe(
     sample_every="5000 steps",
 )
 
+_srresnet = _variant(
+    _ledig2017,
+    name="srresnet",
+    source=f"{_LEDIG}, SRResNet-MSE",
+    gan="0 steps",
+    learning_rate="1e-4",
+    pretrain_learning_rate="",
+)
+
 _coco = Recipe(
     name="coco",
-    source=_UPSAMPLER + ", Model A",
+    source=f"{_UPSAMPLER}, Model A",
     generator="upsampling",
     crop="center",
     high_size=176,
@@ -281,20 +299,147 @@ _coco = Recipe(
     gan="2500 epochs",
 )
 
+# 2,000 images, of which the first 80 % train.
+_PROTOCOL = {"limit": 2000, "split": "first", "validate_fraction": 0.2}
+
+_singh2019 = Recipe(
+    name="singh2019_vgg",
+    source=f"{_SINGH}: plain generator, VGG",
+    generator="upsampling",
+    crop="resize",
+    high_size=224,
+    batch_size=8,
+    # No word on the layer and on labels: the paper's, VGG54, 1 and 0.
+    gan="1000 epochs",  # the last of his table: `srgan plot --at 10,50,100,500,1000`
+)
+
+_chan = Recipe(
+    name="chan_mse",
+    source=f"{_CHAN}: MSE",
+    # Linear output in [0, 1] there, tanh in [-1, 1] here, as in every other recipe.
+    high_size=128,
+    batch_size=40,  # of the README's examples
+    augment=("rotate_10", "flip"),  # the original's rotations leave black corners
+    validate_size=256,
+    # There detach() keeps the adversarial gradient from the generator; here it has it.
+    content={"pixels": 1.0},
+    pretrain="250 epochs",
+    gan="200 epochs",  # or 100; his two stages are two scripts, here one run
+    keep_best=True,
+)
+
+# His "block 4" counts residual blocks, skips the first group and takes one too many;
+# here block i is the end of He et al.'s conv<i>_x.
+_CHAN_FEATURES = {
+    "vgg54": _VGG54,
+    "resnet18_block4": "resnet18/block4",
+    "resnet34_block3": "resnet34/block3",
+    "resnet34_block5": "resnet34/block5",
+}
+
+
+def _chan_variants():
+    """A feature alone in both stages, and in mixtures with the MSE."""
+    for name, term in _CHAN_FEATURES.items():
+        for mixed in (False, True):
+            yield _variant(
+                _chan,
+                name=f"chan_{'mse_' if mixed else ''}{name}",
+                source=f"{_CHAN}: {'MSE and ' if mixed else ''}{term}",
+                pretrain_content={"pixels": 0.7, term: 0.3} if mixed else {term: 1.0},
+                content={"pixels": 0.6, term: 0.4} if mixed else {term: 1.0},
+            )
+
+
 RECIPES = {
     recipe.name: recipe
     for recipe in (
         _ledig2017,
-        dataclasses.replace(
+        _variant(
             _ledig2017,
-            name="srresnet",
-            source=_LEDIG + ", stage 1 alone",
-            gan="0 steps",
-            learning_rate="1e-4",
-            pretrain_learning_rate="",
+            name="ledig2017_vgg22",
+            source=f"{_LEDIG}, SRGAN-VGG22",
+            content={_VGG22: 1.0},
+        ),
+        _variant(
+            _ledig2017,
+            name="ledig2017_mse",
+            source=f"{_LEDIG}, SRGAN-MSE",
+            content={"pixels": 1.0},
+        ),
+        _srresnet,
+        _variant(
+            _srresnet,
+            name="srresnet_vgg22",
+            source=f"{_LEDIG}, SRResNet-VGG22",
+            pretrain_content={_VGG22: 1.0},
         ),
         _coco,
-        dataclasses.replace(_coco, name="celeba", source=_UPSAMPLER + ", Model B"),
+        _variant(_coco, name="celeba", source=f"{_UPSAMPLER}, Model B"),
+        _variant(
+            _coco,
+            name="coco_2000",
+            source=f"{_UPSAMPLER}, Model A, its 2,000 images",
+            **_PROTOCOL,
+        ),
+        _variant(
+            _coco,
+            name="celeba_2000",
+            source=f"{_UPSAMPLER}, Model B, its 2,000 images",
+            **_PROTOCOL,
+        ),
+        _singh2019,
+        _variant(
+            _singh2019,
+            name="singh2019_vgg_inception_a",
+            source=f"{_SINGH}: Inception-ResNet-A generator, VGG",
+            generator="inception_a",
+        ),
+        _variant(
+            _singh2019,
+            name="singh2019_inception_resnet_v2",
+            source=f"{_SINGH}: Inception-ResNet-A generator, InceptionResNetV2",
+            generator="inception_a",
+            # Two places, no weights: their mean.
+            content={
+                "inception_resnet_v2/mixed_5b": 0.5,
+                "inception_resnet_v2/block35_5": 0.5,
+            },
+        ),
+        Recipe(
+            name="diningeachox",
+            source=_DININGEACHOX,
+            low_range=(0.0, 1.0),
+            batch_size=2,  # no word on crops: the paper's 96 pixels
+            pretrain="25 epochs",
+            # "The layer before the 4th pooling" would be VGG44; its name and the paper
+            # say VGG54. The weight as published, though his VGG19 is torchvision's.
+            content={"pixels": 1.0, _VGG54: 0.006},
+            gan="200000 steps",
+            pretrain_learning_rate="1e-4",
+            learning_rate="1e-4, 1e-5 after 100000 steps",
+        ),
+        _chan,
+        *_chan_variants(),
+        Recipe(
+            name="maddrell2018",
+            source="Maddrell-Mander 2018, super-resolution GAN in TensorFlow",
+            generator="deconv",
+            residual_blocks=5,
+            augment=("flip", "turn"),
+            # "Several depths at once", no weights: the mean of all five.
+            content={
+                "vgg19/block1_conv2": 0.2,
+                "vgg19/block2_conv2": 0.2,
+                "vgg19/block3_conv4": 0.2,
+                "vgg19/block4_conv4": 0.2,
+                "vgg19/block5_conv4": 0.2,
+            },
+            pretrain="100000 steps",  # no schedule known: a tenth of the paper's
+            gan="20000 steps",
+            save_every="5000 steps",
+            sample_every="1000 steps",  # for `srgan progress`
+        ),
         Recipe(
             name="tiny",
             source="this project: the demonstration and the tests",

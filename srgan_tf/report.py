@@ -30,10 +30,10 @@ def table(reports):
     blocks = []
     for name, report in reports.items():
         shown = _measured(report)
-        rows = [["", *(_title(metric, report["protocol"]) for metric in shown)]]
+        rows = [["", *(title(metric, report["protocol"]) for metric in shown)]]
         for part, sign in (("results", ""), ("differences", "+")):
             for row, cells in report[part].items():
-                rows.append([row, *(_cell(cells, metric, sign) for metric in shown)])
+                rows.append([row, *(cell(cells, metric, sign) for metric in shown)])
         first, *widths = (max(map(len, c)) for c in zip(*rows, strict=True))
         lines = [f"{name} ({report['images']} images)"]
         for label, *cells in rows:
@@ -43,8 +43,8 @@ def table(reports):
             key: value for key, value in report["protocol"].items()
             if value not in (None, [], {})
         }  # fmt: skip
-        lines += ["", *(f"  {key}: {_words(value)}" for key, value in facts.items())]
-        lines += [f"  WARNING: {words}" for words in report["warnings"]]
+        lines += ["", *(f"  {key}: {words(value)}" for key, value in facts.items())]
+        lines += [f"  WARNING: {each}" for each in report["warnings"]]
         blocks.append("\n".join(lines))
     return "\n\n".join(blocks)
 
@@ -54,15 +54,51 @@ def _measured(report):
     return [m for m in METRICS if any(cells[m] is not None for cells in results)]
 
 
-def _title(metric, protocol):
+def findings(reports):
+    """What the reports of compare.compare say: [sentence], the best of each metric.
+
+    A lead of less than twice its deviation is called none: other images may turn it.
+    """
+    said = []
+    for name, report in reports.items():
+        for metric in _measured(report):
+            sign = 1 if metric.startswith(("psnr", "ssim")) else -1
+            known = {
+                candidate: sign * cells[metric]
+                for candidate, cells in report["results"].items()
+                if cells[metric] is not None
+            }
+            best, *others = sorted(known, key=known.get, reverse=True)
+            sentence = f"{name}, {title(metric, report['protocol'])}: {best} has "
+            sentence += cell(report["results"][best], metric)
+            if others:
+                sentence += _lead(report["differences"], metric, best, others[0])
+            said.append(f"{sentence}.")
+    return said
+
+
+def _lead(differences, metric, best, second):
+    cells = differences.get(f"{best} - {second}") or differences[f"{second} - {best}"]
+    value, spread = cells[metric], cells[f"{metric}_sd"]
+    if value is None:  # both infinite
+        return f", as {second} has"
+    clear = value and (spread is None or abs(value) > 2 * spread)
+    shown = cell({metric: abs(value), f"{metric}_sd": spread}, metric, spread=True)
+    if clear:
+        return f", better than {second} by {shown}"
+    return f", which is no clear lead over {second} ({shown})"
+
+
+def title(metric, protocol):
     """With the network's name in it: values of two networks do not compare."""
-    title = COLUMNS[metric][0]
+    name = COLUMNS[metric][0]
     if metric in ("fid", "kid"):
-        return protocol["fid"].replace("FID", title)
-    return f"{title} {protocol['vgg'].partition('/')[2]}" if metric == "vgg" else title
+        return protocol["fid"].replace("FID", name)
+    return f"{name} {protocol['vgg'].partition('/')[2]}" if metric == "vgg" else name
 
 
-def _cell(cells, metric, sign):
+def cell(cells, metric, sign="", spread=False):
+    """A metric of a report's cells as text; spread: with every deviation known."""
     value, deviation = cells[metric], cells[f"{metric}_sd"]
     if value is None:
         return "–"
@@ -74,14 +110,16 @@ def _cell(cells, metric, sign):
     else:
         form = f".{digits}f"
     text = format(value, sign + form)
-    if deviation is None or not (sign or metric in ("fid", "kid")):
+    spread = spread or sign or metric in ("fid", "kid")
+    if deviation is None or not spread:
         return text
     return f"{text} ± {deviation:{form}}"
 
 
-def _words(value):
+def words(value):
+    """A protocol's value as text."""
     if isinstance(value, dict):
-        return ", ".join(f"{key} {_words(each)}" for key, each in value.items())
+        return ", ".join(f"{key} {words(each)}" for key, each in value.items())
     return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
@@ -93,17 +131,29 @@ def write(reports, rows, folder):
     """
     several = {"domains": reports}
     content = several if len(reports) > 1 else next(iter(reports.values()))
-    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
-    titles = [name for name in rows[0][1] if all(name in panels for _, panels in rows)]
-    panels = [[panels[title] for title in titles] for _, panels in rows]
-    sheet = plots.gallery(panels, titles, names=[caption for caption, _ in rows])
     folder = pathlib.Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    _write_text(folder / "compare.json", text + "\n")
-    _write_text(folder / "compare.csv", _csv(reports))
-    plots.save_figure(_bars(reports), folder / "compare.png")
-    images.write_image(folder / "gallery.png", sheet)
+    write_text(folder / "compare.json", json_text(content))
+    write_text(folder / "compare.csv", _csv(reports))
+    plots.save_figure(bars(reports), folder / "compare.png")
+    images.write_image(folder / "gallery.png", sheet(rows))
     return folder
+
+
+def sheet(rows, zoom=None):
+    """The gallery rows of compare.compare as one picture, uint8 [h, w, 3].
+
+    zoom: (x, y, size) in pixels of high, see plots.gallery.
+    """
+    titles = [name for name in rows[0][1] if all(name in panels for _, panels in rows)]
+    panels = [[panels[title] for title in titles] for _, panels in rows]
+    return plots.gallery(panels, titles, zoom, [caption for caption, _ in rows])
+
+
+def json_text(content):
+    """A report, or what holds some, as JSON; infinity is "inf" there."""
+    text = json.dumps(_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    return text + "\n"
 
 
 def _plain(value):
@@ -125,11 +175,12 @@ def _csv(reports):
     return text.getvalue()
 
 
-def _bars(reports):
+def bars(reports):
+    """A Figure of every metric that the reports of compare.compare hold."""
     shown = {
         name: {
             candidate: {
-                _title(m, report["protocol"]): _bar(cells, m) for m in _measured(report)
+                title(m, report["protocol"]): _bar(cells, m) for m in _measured(report)
             }
             for candidate, cells in report["results"].items()
         }
@@ -146,7 +197,8 @@ def _bar(cells, metric):
     return cells[metric] if finite else None, cells[f"{metric}_sd"]
 
 
-def _write_text(path, text):
+def write_text(path, text):
+    """A text file, whole or not at all."""
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         partial.write_text(text, encoding="utf-8")

@@ -1,5 +1,8 @@
 """What a training step does: both networks, both optimizers, one function a stage."""
 
+import contextlib
+import subprocess
+
 import keras
 import tensorflow as tf
 
@@ -201,6 +204,28 @@ class Trainer:
 def _apply(optimizer, tape, loss, network):
     gradients = tape.gradient(loss, network.trainable_variables)
     optimizer.apply_gradients(zip(gradients, network.trainable_variables, strict=True))
+
+
+def hardware():
+    """{"gpu": name or None, "memory": its bytes or None, "precision", versions}.
+
+    precision: the Keras policy that the precision "auto" takes here.
+    """
+    devices = tf.config.list_physical_devices("GPU")
+    details = tf.config.experimental.get_device_details(devices[0]) if devices else {}
+    memory = None
+    if devices:  # TensorFlow tells what it would take, not what there is
+        command = "nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits"
+        with contextlib.suppress(OSError, ValueError, IndexError):
+            told = subprocess.run(command.split(), capture_output=True, text=True)
+            memory = int(told.stdout.split()[0]) * 2**20
+    return {
+        "gpu": details.get("device_name", "GPU") if devices else None,
+        "memory": memory,
+        "precision": _precision("auto"),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+    }
 
 
 def _precision(name):

@@ -1,10 +1,13 @@
 """A run: prepared, taken up where it stands, trained in a loop that can be stopped."""
 
+import csv
 import dataclasses
 import functools
+import io
 import json
 import math
 import platform
+import shutil
 import signal
 import subprocess
 import threading
@@ -20,12 +23,14 @@ from srgan_tf import (
     __version__,
     checkpoint,
     data,
+    doctor,
+    events,
     images,
-    metrics,
     networks,
     plots,
     recipes,
     steps,
+    validation,
 )
 
 MEASURES = ("perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake")
@@ -77,17 +82,24 @@ class Run:
         memory_budget=2 * 2**30,
         log=lambda event: None,
         writes=True,
+        tensorboard=False,
+        progress=False,
     ):
         """Find the images, split them, build the networks, take up a checkpoint.
 
         paths, validate: folders, zips, images; weights: see features.build_extractor;
         memory_budget: bytes of decoded images kept; log: called with a dict for every
-        event ("message", "step" or "epoch"); writes: False for a dry run.
+        event ("message", "step", "epoch", "picture" or "saved"); writes: False for a
+        dry run. tensorboard: event files beside the loss log. progress: a GIF of the
+        sample pictures beside them, made anew at every save.
         Raises UserError for whatever the user must mend before training can start.
         """
         tf.config.experimental.enable_op_determinism()
         self.recipe, self.seed, self.log = recipe, seed, log
         self.folder = checkpoint.RunFolder(root, run or recipe.name, log)
+        self.events, self.progress = None, progress
+        if tensorboard and writes:
+            self.events = events.Events(self.folder.events, log)
         if writes:
             self.folder.lock()
         try:
@@ -99,15 +111,16 @@ class Run:
     def _prepare(self, paths, validate, weights, memory_budget, writes):
         recipe = self.recipe
         self.trainer = steps.Trainer(recipe, self.seed, weights)
-        self.validate_size = recipe.validate_size or recipe.high_size
-        smallest = 1 if recipe.crop == "resize" else recipe.high_size
-        if not validate and recipe.crop != "resize":
-            smallest = max(smallest, self.validate_size)
+        smallest = validate_size = 1
+        if recipe.crop != "resize":
+            smallest = recipe.high_size
+            validate_size = recipe.validate_size or recipe.high_size
+        if not validate:
+            smallest = max(smallest, validate_size)
         found = data.find_images(paths, smallest, memory_budget, self.log)
         measured = validate and data.find_images(
-            validate, 1 if recipe.crop == "resize" else self.validate_size,
-            memory_budget, self.log,
-        )  # fmt: skip
+            validate, validate_size, memory_budget, self.log
+        )
         frozen = self._frozen()
         self.split = data.split_images(
             found, measured or recipe.validate_fraction, self.seed,
@@ -118,6 +131,7 @@ class Run:
             self.split.train, recipe.batch_size, recipe.crop, recipe.high_size,
             self.seed, recipe.augment,
         )  # fmt: skip
+        self.validation = validation.Validation(self.split.validate, recipe)
         self.stages = recipes.stages(recipe, self.batches.steps_per_epoch)
         self.last_step = self.stages[-1].last_step
         self.first_step, self.rows, self.sums, self.best = 0, [], {}, {}
@@ -128,6 +142,7 @@ class Run:
                 self._restore(*newest)
         elif writes:
             self._refuse_orphans()
+        self.step = self.first_step  # steps done
         if writes:
             self._write_info(frozen)
 
@@ -202,7 +217,7 @@ class Run:
         if any(now != saved for now, saved in restored):
             raise UserError(f"{path}: the optimizers were not restored as saved")
         self.first_step = step
-        self.rows = loss_log.decode().splitlines()[1:]
+        self.rows = list(csv.DictReader(io.StringIO(loss_log.decode())))
         self.sums, self.best = manifest["sums"], manifest["best"]
         self.log({"message": f"resumed from {path}"})
 
@@ -240,21 +255,24 @@ class Run:
 
         Raises UserError when a loss is not finite; nothing of that step is saved.
         """
-        step = self.first_step
+        if self.events:
+            self.events.recipe(self.recipe, self.first_step)
         try:
             with _Signals() as signals:
                 for stage in self.stages:
-                    if step < stage.last_step and not signals.received:
-                        step = self._train_stage(stage, step, signals)
-            if step == self.first_step:  # it may have been killed just after a save
-                self._publish(step)
+                    if self.step < stage.last_step and not signals.received:
+                        self._train_stage(stage, signals)
+            if self.step == self.first_step:  # perhaps killed just after a save
+                self._publish()
         finally:
             self.folder.unlock()
         return signals.received
 
-    def _train_stage(self, stage, step, signals):
+    def _train_stage(self, stage, signals):
+        step = self.step
         if step == stage.first_step:
             self.trainer.begin_stage()
+            self.best = {}  # the pretraining always has the better PSNR
         every = {
             key: recipes.duration_steps(
                 getattr(self.recipe, f"{key}_every"), stage.steps_per_epoch
@@ -272,9 +290,10 @@ class Run:
             self._add(measures, time.perf_counter() - started, len(low))
             last = step == stage.last_step - 1
             local = step - stage.first_step + 1
+            self.step = step + 1
             self.log(
                 {
-                    "step": step + 1,
+                    "step": self.step,
                     "stage": stage.name,
                     "of": self.last_step,
                     "images": len(low),
@@ -282,19 +301,18 @@ class Run:
                 }
             )
             if stage.ends_epoch(step):
-                self._end_epoch(
-                    stage, step, last or due(local, every["validate"], stage)
-                )
-            if last or (stage.ends_epoch(step) and due(local, every["sample"], stage)):
-                self._write_sample(stage.position(step)[0])
-            step += 1
+                epoch = stage.position(step)[0]
+                validates = last or due(local, every["validate"], stage)
+                self._end_epoch(stage, epoch, validates)
+                if last or due(local, every["sample"], stage):
+                    self._write_sample(epoch)
             if last or local % every["save"] == 0 or signals.received:
-                self.save(step, stage)
+                self.save(stage)
             if signals.received:
                 break
+            step = self.step
             started = time.perf_counter()  # looking and saving are not training
         stream.close()
-        return step
 
     def _check_finite(self, step, measures):
         for name, value in measures.items():
@@ -315,13 +333,14 @@ class Run:
         }.items():
             self.sums[name] = self.sums.get(name, 0) + value
 
-    def _end_epoch(self, stage, step, validate):
+    def _end_epoch(self, stage, epoch, validates):
         sums, self.sums = self.sums, {}
-        scores = self.validate() if validate else {}
+        generator = self.trainer.generator
+        scores = self.validation.scores(generator) if validates else {}
         rate = float(self.trainer.generator_optimizer.learning_rate.numpy())
         row = {
-            "epoch": stage.position(step)[0],
-            "step": step + 1,
+            "epoch": epoch,
+            "step": self.step,
             "stage": stage.name,
             "seconds": round(sums["seconds"], 3),
             "images_per_second": round(sums["images"] / sums["seconds"], 3),
@@ -329,77 +348,97 @@ class Run:
             **{name: sums[name] / sums["steps"] for name in MEASURES if name in sums},
             **scores,
         }
-        for name, value in scores.items():
-            if value > self.best.get(name, [-math.inf])[0]:
-                self.best[name] = [value, step + 1]
         self.rows.append(
-            ",".join(
-                f"{row[name]:.9g}"
-                if isinstance(row.get(name), float)
-                else str(row.get(name, ""))
+            {
+                name: f"{row[name]:.9g}" if isinstance(row[name], float) else row[name]
                 for name in plots.LOG_COLUMNS
-            )
+                if name in row
+            }
         )
+        log = self._read_log()
+        earlier = doctor.examine(log, -2) if len(self.rows) > 1 else ()
+        before = {kind for kind, _ in earlier}
+        findings = doctor.examine(log)
+        self.rows[-1]["doctor"] = "; ".join(words for _, words in findings)
+        for name in ("psnr_y", "ssim_y") if scores else ():
+            if scores[name] > self.best.get(name, [-math.inf])[0]:
+                self.best[name] = [scores[name], self.step]
+                if self.recipe.keep_best:
+                    self._put_generator(self.folder.best(name.removesuffix("_y")))
         self._write_loss_log()
-        self.log({"epoch": row["epoch"], **row})
+        if self.events:
+            self.events.scalars(row)
+        new = [words for kind, words in findings if kind not in before]
+        self.log({"epoch": epoch, **row, "doctor": new})
 
     def _loss_log(self):
-        return "\n".join([",".join(plots.LOG_COLUMNS), *self.rows]) + "\n"
+        text = io.StringIO()
+        writer = csv.DictWriter(text, plots.LOG_COLUMNS, lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(self.rows)
+        return text.getvalue()
 
     def _write_loss_log(self):
         self.folder.put_text(self.folder.loss_log, self._loss_log())
 
-    # Looking -----------------------------------------------------------------------
-
-    def _validation(self, count):
-        """The first `count` validation images as [(low, high)], center crops."""
-        for image in self.split.validate[:count]:
-            pixels = image.pixels()
-            if self.recipe.crop == "resize":
-                size = (self.validate_size, self.validate_size)
-                high = images.bicubic_resize(pixels, size)
-            else:
-                high = images.center_crop(pixels, self.validate_size)
-            yield images.bicubic_down(high), high
-
-    def validate(self):
-        """{"psnr_y", "ssim_y"}: means over the validation images, crop 4."""
-        scores = []
-        for low, high in self._validation(self.recipe.validate_images):
-            super_resolved = networks.super_resolve(self.trainer.generator, low)
-            scores.append(
-                [
-                    measure(super_resolved, high, crop=images.SCALE, luma=True)
-                    for measure in (metrics.psnr, metrics.ssim)
-                ]
-            )
-        if not scores:
-            return {}
-        psnr, ssim = np.mean(scores, axis=0)
-        return {"psnr_y": float(psnr), "ssim_y": float(ssim)}
+    def _read_log(self):
+        copy = self.folder.local / self.folder.loss_log.name
+        copy.write_text(self._loss_log())
+        return plots.read_loss_log(copy)
 
     def _write_sample(self, epoch):
-        rows = []
-        for low, high in self._validation(self.recipe.sample_images):
-            super_resolved = networks.super_resolve(self.trainer.generator, low)
-            rows.append([low, images.bicubic_up(low), super_resolved, high])
-        if rows:
-            titles = ("low", "bicubic", "super-resolved", "high")
-            picture = plots.gallery(rows, titles)
-            path = self.folder.samples / f"epoch_{epoch}.png"
-            self.folder.put(path, lambda local: images.write_image(local, picture))
+        picture = self.validation.sample(self.trainer.generator)
+        if picture is None:
+            return
+        path = self.folder.samples / f"epoch_{epoch}.png"
+        self.folder.put(path, lambda local: images.write_image(local, picture))
+        if self.events:
+            self.events.picture(picture, self.step)
+        self.log({"picture": picture, "of": epoch})
+
+    def _write_progress(self):
+        local = self.folder.local / "progress.gif"
+        try:  # a Drive that cannot be read now must not stop the training
+            pictures = plots.sample_pictures(self.folder.samples)
+            plots.write_progress(pictures, local)
+        except (OSError, UserError) as error:
+            self.log({"message": f"no {self.folder.progress.name} this time ({error})"})
+        else:
+            self.folder.put(
+                self.folder.progress, lambda copy: shutil.copyfile(local, copy)
+            )
+
+    def standing(self):
+        """In words, where the run stands and what is left at the speed of late."""
+        stage = self.stages[-1]
+        epochs = stage.position(stage.last_step - 1)[0]
+        if not self.step:
+            return f"not begun: {epochs:,} epochs of {stage.steps_per_epoch} steps"
+        seconds = sum(float(row["seconds"]) for row in self.rows)
+        spent = f"{duration(seconds + self.sums.get('seconds', 0))} of training"
+        if self.step == self.last_step:
+            return f"finished: {epochs:,} epochs, {spent}"
+        stage = next(each for each in self.stages if self.step <= each.last_step)
+        words = f"epoch {stage.position(self.step - 1)[0]:,} of {epochs:,}, {spent}"
+        rates = [float(row["images_per_second"]) for row in self.rows[-1:]]
+        if self.sums:
+            rates.append(self.sums["images"] / self.sums["seconds"])
+        left = (self.last_step - self.step) * self.recipe.batch_size / rates[0]
+        speed = f"{rates[0]:.3g} images/s"
+        return f"{words} so far, about {duration(left)} to go at {speed}"
 
     # Saving ------------------------------------------------------------------------
 
-    def save(self, step, stage):
+    def save(self, stage):
         """A checkpoint, the generator alone, and the curves."""
+        position = [stage.name, *stage.position(self.step - 1)]
         manifest = {
             "run": self.folder.run,
             "recipe": self.recipe.name,
             "stage": stage.name,
-            "epoch": stage.position(step - 1)[0],
-            "last_position": [stage.name, *stage.position(step - 1)],
-            "step": step,
+            "epoch": position[1],
+            "last_position": position,
+            "step": self.step,
             "seed": self.seed,
             "best": self.best,
             "sums": self.sums,
@@ -410,25 +449,24 @@ class Run:
         path = self.folder.save_checkpoint(
             manifest, self.trainer.variables(), self._loss_log().encode()
         )
-        self._publish(step)
-        self.log({"saved": str(path), "step": step})
+        self._publish()
+        if self.progress:
+            self._write_progress()
+        self.log({"saved": str(path), "step": self.step})
 
-    def _publish(self, step):
+    def _publish(self):
         """The generator alone, and the curves."""
-        generator = self.trainer.generator
-        generator.settings = dataclasses.replace(generator.settings, step=step)
-        self.folder.put(
-            self.folder.generator,
-            lambda local: networks.save_generator(generator, local),
-        )
+        self._put_generator(self.folder.generator)
         if self.rows:
-            copy = self.folder.local / self.folder.loss_log.name
-            copy.write_text(self._loss_log())
-            log = plots.read_loss_log(copy)
-            figure = plots.loss_curves(log, title=self.folder.run)
+            figure = plots.loss_curves(self._read_log(), title=self.folder.run)
             self.folder.put(
                 self.folder.curves, lambda local: plots.save_figure(figure, local)
             )
+
+    def _put_generator(self, path):
+        generator = self.trainer.generator
+        generator.settings = dataclasses.replace(generator.settings, step=self.step)
+        self.folder.put(path, lambda local: networks.save_generator(generator, local))
 
     # Before training ------------------------------------------------------------------
 
@@ -493,7 +531,9 @@ def duration(seconds):
         return f"{seconds:.0f} s"
     if minutes < 120:
         return f"{minutes} min"
-    return f"{minutes // 60:,} h {minutes % 60} min"
+    if minutes < 600:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{round(minutes / 60):,} h"
 
 
 @functools.cache

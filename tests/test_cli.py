@@ -11,12 +11,9 @@ from srgan_tf import recipes
 def test_recipes_are_listed(srgan):
     code, output, _ = srgan("recipes")
     assert code == 0
-    lines = output.splitlines()
-    assert len(lines) == 1 + len(recipes.RECIPES)
     for recipe in recipes.RECIPES.values():
-        assert any(
-            line.split()[0] == recipe.name and recipe.source in line for line in lines
-        )
+        assert f"{recipe.name}: {recipe.source}\n" in output
+        assert "    " + recipes.describe(recipe)[3] + "\n" in output
 
 
 @pytest.mark.parametrize(
@@ -84,6 +81,36 @@ def test_plot_draws_the_zoom(srgan, tmp_path):
     code, _, error = srgan("plot", log, "--from", 30)
     assert code == 2
     assert "8" in error
+
+
+def test_plot_compares_logs_and_tells_what_is_wrong(srgan, tmp_path):
+    for name in ("a", "b"):
+        rows = [
+            f"EPOCH {n}\td_loss 7.98\tgan_loss [{0.5 / n}, 0.0053, 1.53]\n"
+            for n in range(1, 4 if name == "a" else 13)
+        ]
+        (tmp_path / f"{name}.txt").write_text("".join(rows))
+    logs = tmp_path / "a.txt", tmp_path / "b.txt"
+    code, output, _ = srgan("plot", *logs, "--at", "3,12,100")
+    path, a, b, *table = output.splitlines()
+    assert code == 0 and path == str(tmp_path / "a_compared.png")
+    assert (tmp_path / "a_compared.png").read_bytes().startswith(b"\x89PNG")
+    assert a.startswith("a: epochs 1 to 3: the discriminator answers 1")
+    assert b.startswith("b: epochs 1 to 12: the discriminator answers 1")
+    assert [line.split() for line in table] == [
+        ["epoch", "a", "b"], ["3", "0.1667", "0.1667"], ["12", "-", "0.04167"],
+        ["100", "-", "-"],
+    ]  # fmt: skip
+    code, output, _ = srgan("plot", logs[0])
+    path, words = output.splitlines()
+    assert path == str(tmp_path / "a.png") and words.startswith("epochs 1 to 3:")
+    other = tmp_path / "other" / "a.txt"
+    other.parent.mkdir()
+    other.write_text(logs[1].read_text())
+    code, output, _ = srgan("plot", logs[0], other, "--at", "12")  # of one name
+    assert output.splitlines()[-1].split() == ["12", "-", "0.04167"]
+    code, _, error = srgan("plot", logs[0], "--at", "10,x")
+    assert code == 2 and "--at 10,x" in error
 
 
 def test_module_is_the_command():

@@ -1,5 +1,6 @@
 """Figures: the right numbers on the right axes, pictures exact to the pixel."""
 
+import csv
 import io
 import subprocess
 import sys
@@ -53,12 +54,23 @@ def test_csv_is_read_by_column(log):
     assert log["learning_rate"] == [1e-4, 1e-4, 1e-4, 1e-5]
 
 
-def test_further_columns_are_kept_as_text(tmp_path):
-    first, *rest = CSV.splitlines()
-    lines = [first + ",doctor", *(line + ',"lost, see d_fake"' for line in rest)]
-    (tmp_path / "run.csv").write_text("\r\n".join(lines))
+def test_columns_of_later_logs_are_read_by_their_kind(log, tmp_path):
+    later = plots.LOG_COLUMNS[14:]
+    assert later[0] == "psnr_bicubic" and later[-1] == "doctor" and len(later) == 6
+    assert all(log[name] == [None] * 4 for name in later)  # a log of before
+    words = 'lost: D(real) is 0.01, "try" less; colour drift: red +3.1, green +0.0'
+    rows = list(csv.reader(io.StringIO(CSV)))
+    rows[0] += [*later, "further"]
+    for row in rows[1:]:
+        row += ["26.5", "3.1", "-0.25", "", "1.5", words, "as text, 1"]
+    rows[2][-2] = ""
+    with open(tmp_path / "run.csv", "w", newline="") as file:
+        csv.writer(file).writerows(rows)
     log = plots.read_loss_log(tmp_path / "run.csv")
-    assert log["doctor"] == ["lost, see d_fake"] * 4 and log["d_fake"][3] == 0.125
+    assert log["psnr_bicubic"] == [26.5] * 4 and log["drift_green"] == [-0.25] * 4
+    assert log["drift_blue"] == [None] * 4 and log["checkerboard"] == [1.5] * 4
+    assert log["doctor"] == [words, None, words, words]
+    assert log["further"] == ["as text, 1"] * 4 and log["d_fake"][3] == 0.125
 
 
 def test_upsampler_log_is_read(tmp_path):
@@ -78,6 +90,7 @@ def test_upsampler_log_is_read(tmp_path):
         ("", "line 1: no column 'epoch'"),
         ("a,b\n1,2\n", "line 1: no column 'epoch'"),
         (CSV.replace(",d_real", ""), "line 1: no column 'd_real'"),
+        (CSV.replace(",ssim_y", ""), "line 1: no column 'ssim_y'"),
         (CSV.replace("27.5,0.8125", "27.5"), "line 4: 13 cells under a header of 14"),
         (CSV.replace("27.5,", "many,"), "line 4: psnr_y is 'many', not a number"),
         (CSV.replace("3,300", ",300"), "line 4: epoch is '', not a number"),
@@ -194,6 +207,65 @@ def test_a_spike_or_infinity_does_not_flatten_the_rest(log):
         axes = panels(plots.loss_curves(log))["generator losses"]
         assert axes.get_yscale() == "linear" and axes.get_ylim()[1] < 1
         assert np.isfinite([text.get_position()[1] for text in axes.texts]).all()
+
+
+# Several trainings --------------------------------------------------------------
+
+
+def several(log, **changes):
+    other = {**log, "step": [50, 100, 150, 200], "stage": ["gan"] * 4, **changes}
+    return {"A": log, "B": other}
+
+
+def test_runs_are_compared_over_their_steps(log):
+    logs = several(log, discriminator=[None] * 4, psnr_y=[None, 26.0, None, 28.0])
+    figure = plots.compare_losses(logs, "two")
+    axes = panels(figure)
+    assert figure.get_suptitle() == "two"
+    assert drawn(axes["perceptual loss"]) == {
+        "A": ([100, 200, 300, 400], [0.5, 0.25, 0.3, 0.2]),
+        "B": ([50, 100, 150, 200], [0.5, 0.25, 0.3, 0.2]),
+    }
+    assert drawn(axes["content loss"])["A"][1] == [0.5, 0.25, 0.2978, 0.1975]
+    assert drawn(axes["discriminator loss"]) == {
+        "A": ([300, 400], [1.5, 1.25]), "B": ([], [])
+    }  # fmt: skip
+    assert drawn(axes["validation PSNR-Y, dB"]) == {
+        "A": ([100, 300], [27.25, 27.5]), "B": ([100, 200], [26.0, 28.0])
+    }  # fmt: skip
+    assert {axes.get_xlim() for axes in figure.axes} == {(49.5, 400.5)}
+    assert {axes.get_xlabel() for axes in figure.axes} == {"step"}
+    (legend,) = figure.legends
+    assert [text.get_text() for text in legend.get_texts()] == ["A", "B"]
+    for axes in figure.axes:  # where A's adversarial stage begins, in A's colour
+        a, b, stage = axes.lines
+        assert list(stage.get_xdata()) == [250, 250]
+        assert stage.get_color() == a.get_color() != b.get_color()
+
+
+def test_runs_are_compared_by_epochs_where_one_tells_no_steps(log):
+    logs = several(log, epoch=[5, 6, 7, 8], step=[None] * 4)
+    figure = plots.compare_losses(logs)
+    assert {axes.get_xlabel() for axes in figure.axes} == {"epoch"}
+    assert drawn(figure.axes[0])["A"][0] == [1, 2, 3, 4]
+    assert drawn(figure.axes[0])["B"][0] == [5, 6, 7, 8]
+    logs["B"]["epoch"] = [1, 2, 3, 4]
+    figure = plots.compare_losses(logs, first=2, last=3)
+    assert drawn(figure.axes[0])["A"] == ([2, 3], [0.25, 0.3])
+    with pytest.raises(UserError, match="no epoch from 5: A has epochs 1 to 4"):
+        plots.compare_losses(logs, first=5)
+
+
+def test_compared_panels_are_those_with_something_to_show(log):
+    log = {**log, "content": log["perceptual"], "discriminator": [None] * 4}
+    figure = plots.compare_losses({"A": log, "B": {**log, "psnr_y": [None] * 4}})
+    assert set(panels(figure)) == {"perceptual loss", "validation PSNR-Y, dB"}
+
+
+def test_no_two_of_many_runs_look_the_same(log):
+    figure = plots.compare_losses({str(number): log for number in range(20)})
+    lines = figure.axes[0].lines[:20]
+    assert len({(line.get_color(), line.get_linestyle()) for line in lines}) == 20
 
 
 # Bars -----------------------------------------------------------------------------
@@ -319,6 +391,79 @@ def test_gallery_names_stand_under_their_rows():
 def test_gallery_wants_a_title_for_each_column():
     with pytest.raises(ValueError):
         plots.gallery([[noise(8, 8, 1)]], ["low", "high"])
+
+
+# A training's progress --------------------------------------------------------------
+
+
+def frames(path):
+    """[(RGB, milliseconds)] of a GIF."""
+    with Image.open(path) as gif:
+        found = []
+        for index in range(gif.n_frames):
+            gif.seek(index)
+            found.append((np.asarray(gif.convert("RGB")), gif.info["duration"]))
+        return found
+
+
+def test_progress_shows_every_picture_under_its_epoch(tmp_path):
+    y, x = np.mgrid[:40, :60]
+    smooth = [np.stack([4 * x, 6 * y, 0 * x + 50 * n], 2) for n in range(5)]
+    pictures = [(100 * n, each.astype(np.uint8)) for n, each in enumerate(smooth, 1)]
+    Image.fromarray(pictures[2][1]).save(tmp_path / "epoch_300.png")
+    pictures[2] = (300, tmp_path / "epoch_300.png")
+    plots.write_progress(reversed(pictures), tmp_path / "new" / "progress.gif")
+    found = frames(tmp_path / "new" / "progress.gif")
+    assert [wait for _, wait in found] == [200] * 4 + [3000]
+    titles = []
+    for (frame, _), picture in zip(found, smooth, strict=True):
+        strip, shown = np.split(frame.astype(int), [-40])
+        assert np.abs(shown - picture).mean() < 3 and shown.shape == (40, 60, 3)
+        assert strip.min() < 128  # ink
+        titles.append((strip < 128).tobytes())
+    assert len(set(titles)) == 5
+
+
+def test_progress_keeps_the_first_and_the_last_of_many(tmp_path):
+    pictures = [(n, np.full((24, 80, 3), n, np.uint8)) for n in range(1, 102)]
+    plots.write_progress(pictures, tmp_path / "a.gif", limit=5)
+    shown = [int(frame[-1, 0, 0]) for frame, _ in frames(tmp_path / "a.gif")]
+    assert shown == [1, 26, 51, 76, 101]
+    plots.write_progress(pictures[:1], tmp_path / "a.gif")
+    assert [wait for _, wait in frames(tmp_path / "a.gif")] in ([3000], [0])
+
+
+def test_progress_is_written_whole_or_not_at_all(tmp_path):
+    path = tmp_path / "progress.gif"
+    path.write_bytes(b"the old one")
+    small, large = noise(24, 40, 1), noise(24, 44, 2)
+    for pictures, said in (
+        ([(1, small), (20, large)], "epoch 20 is 44x24, not 40x24"),
+        ([], "no sample picture"),
+        ([(1, small), (2, tmp_path / "epoch_2.png")], "epoch_2.png does not exist"),
+    ):
+        with pytest.raises(UserError, match=said):
+            plots.write_progress(pictures, path)
+    with pytest.raises(UserError, match=r"a\.png.*\.gif"):
+        plots.write_progress([(1, small)], tmp_path / "a.png")
+    assert path.read_bytes() == b"the old one" and list(tmp_path.iterdir()) == [path]
+
+
+def test_the_command_makes_progress_of_a_run(srgan, tmp_path):
+    folder = tmp_path / "output" / "run"
+    folder.mkdir(parents=True)
+    for epoch in (2, 10, 1):
+        picture = Image.fromarray(np.full((24, 80, 3), 20 * epoch, np.uint8))
+        picture.save(folder / f"epoch_{epoch}.png")
+    (folder / "epoch_best.png").write_bytes(b"another")
+    code, output, _ = srgan("progress", "run", "--root", tmp_path)
+    assert (code, output.strip()) == (0, str(folder / "progress.gif"))
+    shown = [int(frame[-1, 0, 0]) for frame, _ in frames(folder / "progress.gif")]
+    assert shown == [20, 40, 200]
+    code, output, _ = srgan("progress", "run", "--root", tmp_path, "-o", "x.png")
+    assert code == 2
+    code, output, error = srgan("progress", "none", "--root", tmp_path)
+    assert (code, output) == (2, "") and "train none first" in error
 
 
 # Files ----------------------------------------------------------------------------

@@ -1,9 +1,12 @@
 import dataclasses
+import functools
 import math
+import shutil
 
 import pytest
+import tensorflow as tf
 
-from srgan_tf import UserError, recipes
+from srgan_tf import UserError, features, networks, recipes, steps, train
 
 
 def test_upsampler_recipes_are_as_published():
@@ -147,3 +150,155 @@ def test_every_recipe_is_valid_and_says_where_it_comes_from(name):
         not isinstance(value, float) or math.isfinite(value)
         for value in dataclasses.astuple(recipe)
     )
+
+
+PUBLISHED = {  # the experiments that must be here, and what tells them apart
+    "ledig2017": {"content": {"vgg19/block5_conv4": 1}},
+    "ledig2017_vgg22": {"content": {"vgg19/block2_conv2": 1}},
+    "ledig2017_mse": {"content": {"pixels": 1}, "adversarial_weight": 1e-3},
+    "srresnet": {"gan": "0 steps", "pretrain_content": {"pixels": 1}},
+    "srresnet_vgg22": {"gan": "0 steps", "pretrain_content": {"vgg19/block2_conv2": 1}},
+    "coco_2000": {"limit": 2000, "split": "first", "validate_fraction": 0.2},
+    "celeba_2000": {"limit": 2000, "split": "first", "validate_fraction": 0.2},
+    "singh2019_vgg": {"generator": "upsampling", "crop": "resize", "batch_size": 8},
+    "singh2019_vgg_inception_a": {"generator": "inception_a", "high_size": 224},
+    "singh2019_inception_resnet_v2": {
+        "content": {
+            "inception_resnet_v2/mixed_5b": 0.5,
+            "inception_resnet_v2/block35_5": 0.5,
+        },
+        "generator": "inception_a",
+    },
+    "diningeachox": {
+        "pretrain": "25 epochs", "low_range": (0, 1), "high_range": (-1, 1),
+        "content": {"pixels": 1, "vgg19/block5_conv4": 0.006}, "batch_size": 2,
+        "gan": "200000 steps", "learning_rate": "1e-4, 1e-5 after 100000 steps",
+    },
+    "chan_mse": {
+        "keep_best": True, "high_size": 128, "validate_size": 256,
+        "augment": ("rotate_10", "flip"), "pretrain": "250 epochs",
+    },
+    "chan_vgg54": {"pretrain_content": {"vgg19/block5_conv4": 1}},
+    "chan_resnet18_block4": {"content": {"resnet18/block4": 1}},
+    "chan_resnet34_block3": {"content": {"resnet34/block3": 1}},
+    "chan_mse_resnet34_block5": {
+        "pretrain_content": {"pixels": 0.7, "resnet34/block5": 0.3},
+        "content": {"pixels": 0.6, "resnet34/block5": 0.4},
+    },
+    "maddrell2018": {"generator": "deconv", "residual_blocks": 5},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", PUBLISHED)
+def test_published_experiments_differ_as_their_sources_do(name):
+    recipe = recipes.get_recipe(name)
+    for field, value in PUBLISHED[name].items():
+        assert getattr(recipe, field) == value, field
+
+
+# Trainable parameters: of a generator's settings, of a discriminator's size.
+GENERATORS = {
+    ("srresnet", 16, 64): 1_550_659,
+    ("upsampling", 16, 64): 2_039_555,  # UpSampler's and Singh's, goldens.md
+    ("inception_a", 16, 64): 1_943_299,
+    ("deconv", 5, 64): 542_339,
+    ("srresnet", 4, 16): 47_347,
+}
+DISCRIMINATORS = {
+    (64, 16): 819_249,
+    (96, 64): 23_565_505,
+    (128, 64): 38_245_569,
+    (176, 64): 68_129_985,  # UpSampler 2019, goldens.md
+    (224, 64): 107_451_585,  # Singh 2019, goldens.md
+}
+
+
+def parameters(network):
+    return sum(math.prod(variable.shape) for variable in network.trainable_variables)
+
+
+@functools.cache
+def generator_parameters(architecture, blocks, filters, batch_norm):
+    settings = networks.GeneratorSettings(architecture, blocks, filters, batch_norm)
+    return parameters(networks.build_generator(settings))
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_builds_with_the_pinned_parameters(name):
+    recipe = recipes.RECIPES[name]
+    generator = (recipe.generator, recipe.residual_blocks, recipe.filters)
+    assert generator_parameters(*generator, recipe.batch_norm) == GENERATORS[generator]
+    # The discriminators themselves are counted in test_networks.
+    assert (recipe.high_size, recipe.discriminator_filters) in DISCRIMINATORS
+
+
+@pytest.mark.parametrize("size", DISCRIMINATORS)
+def test_discriminators_have_the_pinned_parameters(size):
+    if size[0] == 224:
+        pytest.skip("0.4 GB: test_networks counts it")
+    assert parameters(networks.build_discriminator(*size)) == DISCRIMINATORS[size]
+
+
+SMALL = [
+    "filters=8", "discriminator_filters=4", "batch_size=2", "validate_images=1",
+    "sample_images=1", "save_every=1 steps", "validate_every=1 steps", "limit=0",
+]  # fmt: skip
+RANDOM = dict.fromkeys(
+    ("vgg19", "resnet18", "resnet34", "inception_resnet_v2"), "random"
+)
+
+
+@pytest.fixture(scope="module")
+def extractor():
+    """features.build_extractor, frozen networks built once for all recipes."""
+    built, original = {}, features.build_extractor
+
+    def build(terms, weights):
+        key = tuple(terms)
+        if key not in built:
+            built[key] = original(terms, weights)
+        return built[key]
+
+    return build
+
+
+@pytest.mark.parametrize("name", recipes.RECIPES)
+def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
+    name, scenes, tmp_path, extractor, monkeypatch
+):
+    """Small, but with its own generator, losses, data, labels and learning rates."""
+    recipe = recipes.RECIPES[name]
+    size = 80 if "inception_resnet_v2" in str(recipe.content) else 32
+    settings = [*SMALL, f"high_size={size}", f"validate_size={size}"]
+    settings += [] if recipe.generator == "deconv" else ["residual_blocks=1"]
+    settings += [
+        f"{stage}=2 steps"
+        for stage in ("pretrain", "gan")
+        if not getattr(recipe, stage).startswith("0 ")
+    ]
+    recipe = recipes.with_settings(recipe, settings)
+    last = recipes.stages(recipe, 1)[-1].last_step
+
+    def run(root):
+        return train.Run(recipe, [scenes], root=root, weights=RANDOM, seed=1)
+
+    monkeypatch.setattr(steps.features, "build_extractor", extractor)
+    monkeypatch.setattr(train.plots, "save_figure", lambda figure, path: path.touch())
+    tf.config.run_functions_eagerly(True)
+    try:
+        assert run(tmp_path / "whole").train() is None
+        shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+        for path in tmp_path.glob(f"resumed/models/*/checkpoint-{last:08d}.*"):
+            path.unlink()  # as a stop one step earlier had left it
+        resumed = run(tmp_path / "resumed")
+        assert resumed.first_step == last - 1
+        assert resumed.train() is None
+    finally:
+        tf.config.run_functions_eagerly(False)
+    kept = [f"models/{name}.h5"]
+    if recipe.keep_best:
+        kept += [f"models/{name}.best_{measure}.h5" for measure in ("psnr", "ssim")]
+    for file in kept:
+        ours, theirs = (tmp_path / root / file for root in ("resumed", "whole"))
+        assert ours.read_bytes() == theirs.read_bytes()
+    assert networks.load_generator(ours).settings.recipe == name

@@ -12,6 +12,7 @@ import sys
 import numpy as np
 import pytest
 import tensorflow as tf
+from PIL import Image
 
 from srgan_tf import UserError, data, images, networks, recipes, train
 
@@ -306,6 +307,123 @@ def test_terminated_process_exits_143_and_goes_on(scenes, tmp_path):
     process.stderr.read()
     assert process.wait() == 143
     assert list(tmp_path.glob("models/tiny/checkpoint-*.json"))
+
+
+def step_of(path):
+    return networks.load_generator(path).settings.step
+
+
+def test_best_generators_are_kept_each_by_its_own_measure(
+    scenes, tmp_path, eager, monkeypatch
+):
+    """The original compared SSIM with the best PSNR, and so kept the first forever."""
+    scores = iter([(20, 0.5), (22, 0.4), (21, 0.6), (18, 0.3), (17, 0.35)])
+
+    def measured(self, generator):
+        return dict(zip(("psnr_y", "ssim_y"), map(float, next(scores)), strict=True))
+
+    monkeypatch.setattr(train.validation.Validation, "scores", measured)
+    settings = ["keep_best=true", "pretrain=3 epochs", "gan=2 epochs"]
+    run = prepare(scenes, tmp_path, *settings, log=stop_at(11))
+    assert run.train() == signal.SIGINT  # in the third epoch, whose scores come later
+    files = [tmp_path / f"models/tiny.best_{name}.h5" for name in ("psnr", "ssim")]
+    assert [step_of(path) for path in files] == [8, 4]
+    # In the other stage the best are counted anew.
+    prepare(scenes, tmp_path, *settings).train()
+    assert [step_of(path) for path in files] == [16, 20]
+    assert step_of(tmp_path / "models/tiny.h5") == 20
+
+
+def test_no_best_generators_unless_asked(whole):
+    assert [path.name for path in (whole / "models").glob("*.h5")] == ["tiny.h5"]
+
+
+def test_standing_is_told_in_words(scenes, whole, tmp_path, eager):
+    fresh = prepare(scenes, tmp_path)
+    assert fresh.standing() == "not begun: 4 epochs of 4 steps"
+    fresh.folder.unlock()
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    done = prepare(scenes, tmp_path)
+    assert done.standing().startswith("finished: 4 epochs, ")
+    # 41 h in, epoch 1,675 of 2,500 at 96 images a second, as a user would meet it.
+    done.stages = [recipes.Stage("gan", 0, 2500 * 4200, 1, 4200)]
+    done.last_step, done.step = 2500 * 4200, 1675 * 4200
+    done.rows = [{"seconds": "147600", "images_per_second": "96.4"}]
+    assert done.standing() == (
+        "epoch 1,675 of 2,500, 41 h of training so far, about 20 h to go at 96.4 "
+        "images/s"
+    )
+
+
+def test_doctors_words_are_in_log_and_events_once_they_are_new(
+    scenes, tmp_path, eager, monkeypatch
+):
+    findings = {1: [], 2: [("tint", "a, b")], 3: [("tint", "a, c"), ("net", "d")]}
+    monkeypatch.setattr(
+        train.doctor, "examine",
+        lambda log, index=-1: findings.get(log["epoch"][index], []),
+    )  # fmt: skip
+    events = []
+    prepare(scenes, tmp_path, log=events.append).train()
+    told = [event["doctor"] for event in events if "epoch" in event]
+    assert told == [[], ["a, b"], ["d"], []]
+    assert [row["doctor"] for row in losses(tmp_path)] == ["", "a, b", "a, c; d", ""]
+
+
+def test_logs_of_before_the_doctor_are_taken_up(scenes, whole, tmp_path, eager):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    run = prepare(scenes, tmp_path, "gan=3 epochs")
+    new = ("psnr_bicubic", "drift_red", "drift_green", "drift_blue", "checkerboard",
+           "doctor")  # fmt: skip
+    run.rows = [{k: v for k, v in row.items() if k not in new} for row in run.rows]
+    assert run.train() is None
+    rows = losses(tmp_path)
+    assert (rows[0]["psnr_bicubic"], rows[0]["doctor"]) == ("", "")
+    assert float(rows[-1]["psnr_bicubic"]) > 10
+
+
+def test_progress_and_event_files_are_written_as_the_run_goes_on(
+    scenes, whole, tmp_path, eager
+):
+    pytest.importorskip("tensorboard")
+    prepare(scenes, tmp_path, progress=True, tensorboard=True).train()
+    with Image.open(tmp_path / "output/tiny/progress.gif") as gif:
+        assert gif.n_frames == 4
+    scalars, images_seen, texts = read_events(tmp_path / "loss/tiny")
+    rows = losses(tmp_path)
+    for tag, column in (("losses/content", "content"), ("validation/psnr_y", "psnr_y")):
+        assert scalars[tag] == pytest.approx(
+            {int(row["step"]): float(row[column]) for row in rows}, rel=1e-6
+        )
+    assert set(scalars["losses/adversarial"]) == {10, 14}
+    assert images_seen == {4, 6, 10, 14}
+    assert '"filters": 4' in texts["recipe"]
+
+
+def read_events(folder):
+    """{tag: {step: value}}, steps with pictures, {tag: text} of event files."""
+    scalars, pictures, texts = {}, set(), {}
+    for path in folder.glob("events*"):
+        for event in tf.compat.v1.train.summary_iterator(str(path)):
+            for value in event.summary.value:
+                array = tf.make_ndarray(value.tensor)
+                if value.metadata.plugin_data.plugin_name == "scalars":
+                    scalars.setdefault(value.tag, {})[event.step] = float(array)
+                elif value.metadata.plugin_data.plugin_name == "images":
+                    pictures.add(event.step)
+                else:
+                    texts[value.tag] = array.item().decode()
+    return scalars, pictures, texts
+
+
+def test_event_files_that_fail_stop_no_training(scenes, tmp_path, eager):
+    pytest.importorskip("tensorboard")
+    messages = []
+    (tmp_path / "loss").mkdir()
+    (tmp_path / "loss/tiny").write_text("")  # no folder can be made here
+    run = prepare(scenes, tmp_path, tensorboard=True, log=stop_at(messages=messages))
+    assert run.train() is None
+    assert sum("no more event files" in message for message in messages) == 1
 
 
 def test_crops_of_a_run_are_those_of_the_seed(scenes, tmp_path, eager):
