@@ -463,7 +463,7 @@ def test_the_command_makes_progress_of_a_run(srgan, tmp_path):
     code, output, _ = srgan("progress", "run", "--root", tmp_path, "-o", "x.png")
     assert code == 2
     code, output, error = srgan("progress", "none", "--root", tmp_path)
-    assert (code, output) == (2, "") and "train none first" in error
+    assert (code, output) == (2, "") and "train that run first" in error
 
 
 # Files ----------------------------------------------------------------------------
