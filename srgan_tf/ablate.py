@@ -19,7 +19,6 @@ from srgan_tf import (
     plots,
     recipes,
     report,
-    steps,
     testset,
     train,
 )
@@ -80,7 +79,8 @@ def run(
     steps, before each training.
     Returns {"stopped": the signal that ended it, or None; "recipes": {name: facts, with
     the words in "failed"}; "protocol"; and, of a whole one, "comparison": a report of
-    compare.compare; "folder"}. Raises UserError for what the user must mend first.
+    compare.compare; "gallery": its rows; "folder"}. Raises UserError for what the user
+    must mend first.
     """
     chosen, gauges = plan(names, settings, log), gauges or compare.Gauges()
     folder = pathlib.Path(output or pathlib.Path(root) / "output" / "ablate")
@@ -121,7 +121,7 @@ def run(
         {title: validate}, models, gauges=gauges, limit=limit,
         cache=folder / "features", log=log, **selection,
     )  # fmt: skip
-    results |= {"comparison": reports[title], "folder": folder}
+    results |= {"comparison": reports[title], "gallery": rows, "folder": folder}
     _write(results, title, rows)
     return results
 
@@ -135,11 +135,10 @@ def _check(chosen, common):
     _check_content(chosen, common["weights"])
     for recipe in chosen:
         try:
-            _check_sizes(recipe, common)
             if (pathlib.Path(common["root"]) / "info" / f"{recipe.name}.json").exists():
                 done[recipe.name] = _finished(recipe, common)
             else:
-                _check_networks(recipe, common["seed"])
+                _check_run(recipe, common)
         except UserError as error:
             raise UserError(f"{recipe.name}: {error}") from error
         keras.utils.clear_session()  # frees the networks
@@ -160,21 +159,14 @@ def _check_content(chosen, weights):
     losses.content_loss(terms, blank, blank, extractor)
 
 
-def _check_sizes(recipe, common):
-    """At least one image is large enough to train, and one to validate with."""
-    if recipe.crop != "resize":
-        validate_size = recipe.validate_size or recipe.high_size
-        for key, side in (("paths", recipe.high_size), ("validate", validate_size)):
-            testset.TestSet(common[key], minimum_side=side, limit=1)
-
-
-def _check_networks(recipe, seed):
-    """That they can be built; with a thin discriminator, by far the larger one."""
+def _check_run(recipe, common):
+    """That its images and networks will do; with a thin discriminator and no features,
+    which are by far the largest."""
     pixels = {"pixels": 1.0}
     thin = dataclasses.replace(
         recipe, pretrain_content=pixels, content=pixels, discriminator_filters=1
     )
-    steps.Trainer(thin, seed)
+    train.Run(thin, **common, writes=False)
 
 
 def _finished(recipe, common):

@@ -213,7 +213,8 @@ def _add_paths(parser, name, text, **options):
 
 def _add_training(parser, validate, **options):
     """What to train on and how; validate, options: of --validate."""
-    _add_paths(parser, "--data", "photographs to train on", required=True)
+    words = "photographs to train on (tfds:coco/2017 too, or another of TFDS)"
+    _add_paths(parser, "--data", words, required=True)
     _add_paths(parser, "--validate", validate, **options)
     parser.add_argument(
         "--root", default=".", metavar="DIR",

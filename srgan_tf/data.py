@@ -171,7 +171,8 @@ def _list_folder(folder):
     """The entries of a folder; links are followed, but never in rounds."""
 
     def refuse(error):
-        raise UserError(f"{error.filename} cannot be searched ({error.strerror}).")
+        words = f"{error.filename} cannot be searched ({error.strerror})."
+        raise UserError(words) from error
 
     entries, seen = [], set()
     for parent, folders, files in os.walk(folder, onerror=refuse, followlinks=True):

@@ -130,8 +130,10 @@ def _patiently(attempt, path, log):
             return attempt()
         except FileNotFoundError:
             raise UserError(f"{path} does not exist: check the path.") from None
-        except OSError as error:
-            if error.errno not in _PASSING:
+        except (OSError, UserError) as failure:
+            # A folder that cannot be listed is a UserError already.
+            error = failure if isinstance(failure, OSError) else failure.__cause__
+            if not isinstance(error, OSError) or error.errno not in _PASSING:
                 raise
             reason = error.strerror or error
             if wait is None:

@@ -1,12 +1,15 @@
 """The doctor: what goes wrong in a training, read from its numbers, in plain words."""
 
+import itertools
+import math
 from typing import NamedTuple
 
 import numpy as np
 
 from . import images
 
-# Epochs in a row that a sign must last: single ones come and go in every training.
+# Epochs in a row, or validations, that a sign must last: single ones come and go in
+# every training.
 LASTING = 3
 # D(real) or D(fake) so near to 0 or 1 leaves next to nothing to learn from. Labels of
 # 0.9 and 0.1 keep a healthy discriminator further away.
@@ -19,12 +22,12 @@ CONFUSED = 0.1
 # more if it answers 0. In float32, 1 - 1e-7 is 1 - 1.19e-7, and noisy labels add some.
 CLIP = 16.12
 CLIP_SPREAD, ANSWERS_ONE = 0.03, 0.2
-# 8-bit levels, about 1 %. The three shipped models stay under 1.3 on five sets of 14 to
-# 16 images.
+# 8-bit levels, about 1 %. The three shipped models stay under 1.3 on four sets of 14
+# photographs each.
 DRIFT = 3.0
 # As much as photographs have by chance. On those sets, in crops of 88 to 160 pixels,
 # bicubic has 0.00, models/srresnet.h5 0.09 to 0.26 and models/coco.h5, whose faint grid
-# can be seen, 2.1 to 38. (A crop of 24 pixels tells them apart no more.)
+# can be seen, 0.9 to 20. (A crop of 24 pixels tells them apart no more.)
 CHECKERBOARD = 1.0
 ROUNDING = 1 / 12  # variance of rounding to 8 bits: flat images have that much
 # Epochs in a row, and by how much in all: noise alone rises as often, but not so far.
@@ -126,40 +129,46 @@ def _rows(log):
     rows, known = [], {}
     for values in zip(*log.values(), strict=True):
         row = dict(zip(log, values, strict=True))
-        known |= {name: row[name] for name in _VALIDATED if row.get(name) is not None}
+        new = {name: row[name] for name in _VALIDATED if row.get(name) is not None}
+        known |= new
         rows.append(dict.fromkeys((*_READ, *_VALIDATED)) | row | known)
+        rows[-1]["validated"] = bool(new)
     return rows
 
 
 def _findings(rows, index, patience):
     """(Finding, epochs that it has lasted) for the epoch of this index."""
-    recent = [_signs(row) for row in rows[max(0, index - LASTING + 1) : index + 1]]
-    for kind, words in recent[-1].items():
-        if len(recent) == LASTING and all(kind in signs for signs in recent):
-            yield Finding(kind, words), LASTING
+    before = range(index, -1, -1)
+    validated = (place for place in before if rows[place]["validated"])
+    for signs, places in ((_discriminator, before), (_pictures, validated)):
+        places = list(itertools.islice(places, LASTING))
+        found = [dict(signs(rows[place])) for place in places]
+        for kind, words in found[0].items() if len(found) == LASTING else ():
+            if all(kind in each for each in found):
+                yield Finding(kind, words), index - places[-1] + 1
     yield from _rising(rows, index)
     yield from _under_bicubic(rows, index, patience)
 
 
-def _signs(row):
-    """{kind: words} of what one epoch's numbers say, if it lasts."""
-    signs = dict(_discriminator(row))
+def _pictures(row):
+    """(kind, words) of what the validation images show, if it lasts."""
     drifts = [row[name] for name in _DRIFTS]
     if None not in drifts and max(map(abs, drifts)) > DRIFT:
         red, green, blue = drifts
-        signs["colour drift"] = (
+        yield (
+            "colour drift",
             f"colour drift: red {red:+.1f}, green {green:+.1f}, blue {blue:+.1f} of "
             "255 levels: try a smaller learning_rate or adversarial_weight, or pixels "
-            "among the terms of content"
+            "among the terms of content",
         )
     grid = row["checkerboard"]
     if grid is not None and grid > CHECKERBOARD:
-        signs["checkerboard"] = (
+        yield (
+            "checkerboard",
             f"checkerboard: {grid:.1f} times the energy of the high images at a period "
             "of 4 pixels: try a longer stage with a learning_rate that falls, or "
-            "generator=upsampling"
+            "generator=upsampling",
         )
-    return signs
 
 
 def _discriminator(row):
@@ -221,7 +230,7 @@ def _under_bicubic(rows, index, patience):
     """
     row = rows[index]
     score, bicubic = row["psnr_y"], row["psnr_bicubic"]
-    if score is None or bicubic is None or score >= bicubic:
+    if score is None or not math.isfinite(bicubic or math.inf) or score >= bicubic:
         return
     adversarial = row["stage"] == "gan"
     before = (each for each in reversed(rows[:index]) if each["stage"] == "pretrain")

@@ -23,7 +23,7 @@ class Events:
                 "--tensorboard needs TensorBoard: pip install tensorboard"
             ) from None
         self._folder, self._log = folder, log
-        self._writer = None
+        self._writer, self._failing = None, False
 
     def recipe(self, recipe, step):
         """The recipe as text."""
@@ -46,18 +46,22 @@ class Events:
         self._write(lambda: tf.summary.image("samples", picture[None], step))
 
     def _write(self, write):
-        if self._log is None:
-            return
         try:
             if self._writer is None:
                 self._writer = tf.summary.create_file_writer(str(self._folder))
             with self._writer.as_default():
                 write()
             self._writer.flush()
-        except (tf.errors.OpError, OSError) as error:
-            reason = str(error).splitlines()[0]
-            self._log({"message": f"{self._folder}: no more event files ({reason})"})
-            self._log = None  # a failing root must not stop a training
+            if not self._folder.is_dir():  # TensorFlow writes on into nothing
+                raise OSError(None, "the folder is gone")
+            self._failing = False
+        except (tf.errors.OpError, OSError) as error:  # must not stop a training
+            self._writer = None  # the next time tries a new file
+            if not self._failing:
+                reason = getattr(error, "strerror", None) or str(error).splitlines()[0]
+                words = f"{self._folder}: an event file fails ({reason})"
+                self._log({"message": words})
+            self._failing = True
 
 
 def _group(name):

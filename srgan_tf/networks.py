@@ -299,13 +299,18 @@ def start_as_interpolation(generator):
     if generator.settings.architecture != "srresnet" or filters < 8:
         raise UserError("start=interpolation needs generator=srresnet, filters >= 8.")
     rgb, carried = np.arange(3), np.arange(6)
+    black, white = generator.settings.low_range
     for layer in generator.layers:
         if not layer.name.endswith(("head_conv", "conv_2", "body_conv")):
             continue  # the carried channels pass these by the skip connections
         kernel = keras.ops.convert_to_numpy(layer.kernel).copy()
         kernel[..., carried] = 0
         if layer.name == "head_conv":
-            kernel[4, 4, rgb, rgb], kernel[4, 4, rgb, rgb + 3] = 1, -1
+            gain, grey = 2 / (white - black), (white + black) / (white - black)
+            kernel[4, 4, rgb, rgb], kernel[4, 4, rgb, rgb + 3] = gain, -gain
+            bias = keras.ops.convert_to_numpy(layer.bias).copy()
+            bias[rgb], bias[rgb + 3] = -grey, grey
+            layer.bias.assign(bias)
         layer.kernel.assign(kernel)
     for name in ("upsample_1_conv", "upsample_2_conv"):
         layer = generator.get_layer(name)

@@ -76,18 +76,24 @@ def read_loss_log(path):
     """
     path = pathlib.Path(path)
     try:
-        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}: name a loss log.") from None
     except UnicodeDecodeError:
         raise UserError(f"{path} is not text: name a loss log.") from None
+    return parse_loss_log(text, path)
+
+
+def parse_loss_log(text, name="the log"):
+    """What read_loss_log gives, of a log's text. name: what errors call it."""
+    lines = text.splitlines()
     read = _read_upsampler if lines and lines[0].startswith("EPOCH") else _read_csv
     try:
         rows = list(read(lines))
     except csv.Error as error:
-        raise UserError(f"{path} is no loss log: {error}.") from None
+        raise UserError(f"{name} is no loss log: {error}.") from None
     except ValueError as error:  # raised below, with the line's number
-        raise UserError(f"{path}, {error}.") from None
+        raise UserError(f"{name}, {error}.") from None
     names = dict.fromkeys([*LOG_COLUMNS, *(name for row in rows for name in row)])
     return {name: [row.get(name) for row in rows] for name in names}
 
@@ -212,6 +218,8 @@ def _between(log, first, last, name):
 def _panels(rows, shown, heights, title):
     """A figure, and {name: axes} of the shown panels, which fill their rows."""
     rows = [[name for name in row if name in shown] for row in rows]
+    if not any(rows):
+        raise UserError(f"{title or 'the log'} holds no losses: name another.")
     rows = [row * (2 // len(row)) for row in rows if row]  # one panel takes both places
     figure = Figure((9, 2.4 + 2.1 * len(rows)), dpi=DPI, layout="constrained")
     figure.suptitle(title, fontsize=13, fontweight="bold")

@@ -58,7 +58,7 @@ class Recipe:
     save_every: str = "25 epochs"
     sample_every: str = "1 epoch"
     validate_every: str = "1 epoch"
-    keep_best: bool = False  # models/<run>.best_psnr.h5, .best_ssim.h5 of each stage
+    keep_best: bool = False  # models/<run>.best_psnr.h5, .best_ssim.h5 of the stage
 
 
 @dataclasses.dataclass(frozen=True)
@@ -231,6 +231,11 @@ def check(recipe):
         if not 0 <= getattr(recipe, field) < end:
             words = "0 or more" if end == math.inf else f"0 or more and under {end}"
             raise UserError(f"{field}={getattr(recipe, field)}: it must be {words}")
+    for word in recipe.augment:
+        if not re.fullmatch(r"flip|turn|rotate_\d+", str(word)):
+            raise UserError(f"augment={word}: choose from flip, turn, rotate_10")
+        if str(word).startswith("rotate") and recipe.crop != "random":
+            raise UserError(f"augment={word} needs crop=random, not {recipe.crop}")
     for field in ("low_range", "high_range"):
         bounds = getattr(recipe, field)
         numbers = all(type(bound) in (int, float) for bound in bounds)
@@ -263,6 +268,7 @@ _variant = dataclasses.replace
 _ledig2017 = Recipe(
     name="ledig2017",
     source=f"{_LEDIG}, SRGAN-VGG54",
+    low_range=(0.0, 1.0),
     # The paper augments nothing beyond random crops; flips and turns cost nothing
     # and every replication adds them.
     augment=("flip", "turn"),
@@ -272,6 +278,7 @@ _ledig2017 = Recipe(
     learning_rate="1e-4, 1e-5 after 100000 steps",
     save_every="5000 steps",
     sample_every="5000 steps",
+    validate_every="5000 steps",
 )
 
 _srresnet = _variant(
@@ -439,6 +446,7 @@ RECIPES = {
             gan="20000 steps",
             save_every="5000 steps",
             sample_every="1000 steps",  # for `srgan progress`
+            validate_every="1000 steps",
         ),
         Recipe(
             name="tiny",

@@ -37,8 +37,8 @@ MEASURES = ("perceptual", "content", "adversarial", "discriminator", "d_real", "
 
 # Fields of a recipe that may change within a run: how often things are written, and how
 # long a stage lasts.
-MAY_CHANGE = ("save_every", "sample_every", "validate_every", "sample_images",
-              "pretrain", "gan", "source")  # fmt: skip
+MAY_CHANGE = ("save_every", "sample_every", "validate_every", "keep_best", "pretrain",
+              "gan", "source")  # fmt: skip
 
 
 class _Signals:
@@ -135,6 +135,7 @@ class Run:
         self.stages = recipes.stages(recipe, self.batches.steps_per_epoch)
         self.last_step = self.stages[-1].last_step
         self.first_step, self.rows, self.sums, self.best = 0, [], {}, {}
+        self.columns = plots.parse_loss_log(self._loss_log())  # of the rows, typed
         if frozen:
             self._check_settings(frozen)
             self.folder.run_id = frozen["run_id"]
@@ -218,8 +219,23 @@ class Run:
             raise UserError(f"{path}: the optimizers were not restored as saved")
         self.first_step = step
         self.rows = list(csv.DictReader(io.StringIO(loss_log.decode())))
+        self.columns = plots.parse_loss_log(self._loss_log())
         self.sums, self.best = manifest["sums"], manifest["best"]
+        self._check_best()
         self.log({"message": f"resumed from {path}"})
+
+    def _check_best(self):
+        """The best so far must be those in their files, which no checkpoint holds."""
+        for name in list(self.best) if self.recipe.keep_best else ():
+            path, step = self._best(name), self.best[name][1]
+            try:
+                found = networks.load_generator(path).settings.step
+            except UserError:
+                found = None
+            if found != step:
+                del self.best[name]
+                words = f"{path} is not that of step {step}: the next best replaces it"
+                self.log({"message": words})
 
     def _write_info(self, frozen):
         folder = self.folder
@@ -355,36 +371,36 @@ class Run:
                 if name in row
             }
         )
-        log = self._read_log()
-        earlier = doctor.examine(log, -2) if len(self.rows) > 1 else ()
-        before = {kind for kind, _ in earlier}
-        findings = doctor.examine(log)
+        before = {kind for kind, _ in doctor.examine(self.columns)}
+        newest = plots.parse_loss_log(self._loss_log(self.rows[-1:]))
+        for name, values in self.columns.items():
+            values += newest[name]
+        findings = doctor.examine(self.columns)
         self.rows[-1]["doctor"] = "; ".join(words for _, words in findings)
+        self.columns["doctor"][-1] = self.rows[-1]["doctor"]
         for name in ("psnr_y", "ssim_y") if scores else ():
             if scores[name] > self.best.get(name, [-math.inf])[0]:
                 self.best[name] = [scores[name], self.step]
                 if self.recipe.keep_best:
-                    self._put_generator(self.folder.best(name.removesuffix("_y")))
+                    self._put_generator(self._best(name))
         self._write_loss_log()
         if self.events:
             self.events.scalars(row)
         new = [words for kind, words in findings if kind not in before]
         self.log({"epoch": epoch, **row, "doctor": new})
 
-    def _loss_log(self):
+    def _best(self, name):
+        return self.folder.best(name.removesuffix("_y"))
+
+    def _loss_log(self, rows=None):
         text = io.StringIO()
         writer = csv.DictWriter(text, plots.LOG_COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows)
+        writer.writerows(self.rows if rows is None else rows)
         return text.getvalue()
 
     def _write_loss_log(self):
         self.folder.put_text(self.folder.loss_log, self._loss_log())
-
-    def _read_log(self):
-        copy = self.folder.local / self.folder.loss_log.name
-        copy.write_text(self._loss_log())
-        return plots.read_loss_log(copy)
 
     def _write_sample(self, epoch):
         picture = self.validation.sample(self.trainer.generator)
@@ -458,7 +474,7 @@ class Run:
         """The generator alone, and the curves."""
         self._put_generator(self.folder.generator)
         if self.rows:
-            figure = plots.loss_curves(self._read_log(), title=self.folder.run)
+            figure = plots.loss_curves(self.columns, title=self.folder.run)
             self.folder.put(
                 self.folder.curves, lambda local: plots.save_figure(figure, local)
             )

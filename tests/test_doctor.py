@@ -175,10 +175,18 @@ def test_checkerboard():
     assert finding.kind == "checkerboard" and "1.3 times" in finding.words
 
 
-def test_between_validations_the_last_one_holds():
-    of = log(7, checkerboard=[None, 5.0, None, None, 0.5, None, None])
-    found = [kinds(of, index) for index in range(7)]
-    assert found == [[], [], [], ["checkerboard"], [], [], []]
+def test_a_sign_must_last_three_validations_and_holds_between_them():
+    of = log(9, checkerboard=[None, 5.0, None, None, 5.0, 5.0, None, 0.5, None])
+    found = [kinds(of, index) for index in range(9)]
+    assert found == [[], [], [], [], [], *[["checkerboard"]] * 2, [], []]
+    (line,) = doctor.history(of)
+    assert line.startswith("epochs 2 to 7: checkerboard")
+
+
+def test_flat_validation_images_say_nothing_of_bicubic():
+    of = log(3, stage=["gan"] * 3, step=[9000] * 3)
+    of |= {"psnr_y": [30.0] * 3, "psnr_bicubic": [float("inf")] * 3}
+    assert kinds(of) == []
 
 
 # Losses and scores over epochs ------------------------------------------------------

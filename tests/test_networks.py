@@ -594,9 +594,12 @@ def test_missing_and_misshapen_keras2_layers_are_named(tmp_path):
     assert "holds other layers" in keras2_error(path, no_alphas)
 
 
-def test_start_as_interpolation_enlarges_smoothly():
+@pytest.mark.parametrize("black", [-1.0, 0.0])
+def test_start_as_interpolation_enlarges_smoothly(black):
     """Grey ramps and colours come out as they went in, but for what tanh bends."""
-    settings = networks.GeneratorSettings(residual_blocks=2, filters=16)
+    settings = networks.GeneratorSettings(
+        residual_blocks=2, filters=16, low_range=(black, 1.0)
+    )
     generator = networks.build_generator(settings)
     networks.start_as_interpolation(generator)
     for name in ("tail_conv",):  # what the untrained channels add
@@ -607,7 +610,8 @@ def test_start_as_interpolation_enlarges_smoothly():
     low = np.zeros((1, 16, 16, 3), "float32")
     low[..., 0] = np.linspace(-0.8, 0.8, 16)  # a ramp in red
     low[..., 2] = -0.5
-    high = keras.ops.convert_to_numpy(generator(low, training=False))
+    values = (low + 1) / 2 * (1 - black) + black
+    high = keras.ops.convert_to_numpy(generator(values, training=False))
     linear = np.arctanh(high[0]) / 1.3
     places = (np.arange(64) + 0.5) / 4 - 0.5
     ramp = np.interp(places, np.arange(16), low[0, 0, :, 0])

@@ -155,7 +155,7 @@ def test_every_recipe_is_valid_and_says_where_it_comes_from(name):
 PUBLISHED = {  # the experiments that must be here, and what tells them apart
     "ledig2017": {"content": {"vgg19/block5_conv4": 1}},
     "ledig2017_vgg22": {"content": {"vgg19/block2_conv2": 1}},
-    "ledig2017_mse": {"content": {"pixels": 1}, "adversarial_weight": 1e-3},
+    "ledig2017_mse": {"content": {"pixels": 1}, "low_range": (0, 1)},
     "srresnet": {"gan": "0 steps", "pretrain_content": {"pixels": 1}},
     "srresnet_vgg22": {"gan": "0 steps", "pretrain_content": {"vgg19/block2_conv2": 1}},
     "coco_2000": {"limit": 2000, "split": "first", "validate_fraction": 0.2},
@@ -290,6 +290,9 @@ def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
         shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
         for path in tmp_path.glob(f"resumed/models/*/checkpoint-{last:08d}.*"):
             path.unlink()  # as a stop one step earlier had left it
+        for path in tmp_path.glob("resumed/models/*.h5"):
+            if networks.load_generator(path).settings.step == last:
+                path.unlink()
         resumed = run(tmp_path / "resumed")
         assert resumed.first_step == last - 1
         assert resumed.train() is None

@@ -331,6 +331,14 @@ def test_best_generators_are_kept_each_by_its_own_measure(
     # In the other stage the best are counted anew.
     prepare(scenes, tmp_path, *settings).train()
     assert [step_of(path) for path in files] == [16, 20]
+    # A best generator that was lost is missed, and so is one of another step.
+    files[0].unlink()
+    shutil.copy(tmp_path / "models/tiny.h5", files[0])
+    messages = []
+    run = prepare(scenes, tmp_path, *settings, log=stop_at(messages=messages))
+    assert list(run.best) == ["ssim_y"]
+    assert "best_psnr.h5 is not that of step 16" in messages[0]
+    run.folder.unlock()
     assert step_of(tmp_path / "models/tiny.h5") == 20
 
 
@@ -361,7 +369,7 @@ def test_doctors_words_are_in_log_and_events_once_they_are_new(
     findings = {1: [], 2: [("tint", "a, b")], 3: [("tint", "a, c"), ("net", "d")]}
     monkeypatch.setattr(
         train.doctor, "examine",
-        lambda log, index=-1: findings.get(log["epoch"][index], []),
+        lambda log, index=-1: findings.get((log["epoch"] or [0])[index], []),
     )  # fmt: skip
     events = []
     prepare(scenes, tmp_path, log=events.append).train()
@@ -423,7 +431,7 @@ def test_event_files_that_fail_stop_no_training(scenes, tmp_path, eager):
     (tmp_path / "loss/tiny").write_text("")  # no folder can be made here
     run = prepare(scenes, tmp_path, tensorboard=True, log=stop_at(messages=messages))
     assert run.train() is None
-    assert sum("no more event files" in message for message in messages) == 1
+    assert sum("an event file fails" in message for message in messages) == 1
 
 
 def test_crops_of_a_run_are_those_of_the_seed(scenes, tmp_path, eager):
