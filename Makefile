@@ -5,7 +5,15 @@ COLAB = tensorflow==2.20.0 keras==3.13.2 numpy==2.1.3 scipy==1.16.3 pillow==11.3
 	matplotlib==3.10.0 opencv-python-headless==5.0.0.93 tqdm==4.67.3 h5py==3.16.0 \
 	tensorboard==2.20.0 nbclient==0.10.4 ipykernel
 
-.PHONY: test test-colab demo lint proofs clean
+# Notebooks as they are committed: with outputs, without metadata.
+EXECUTE = .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
+	--ExecutePreprocessor.timeout=-1 --ExecutePreprocessor.record_timing=False \
+	--ClearMetadataPreprocessor.enabled=True \
+	--ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
+	--ClearMetadataPreprocessor.preserve_nb_metadata_mask=accelerator
+NOTEBOOKS = SRGAN_coco SRGAN_celeba compare ablations
+
+.PHONY: test test-colab demo lint proofs notebooks clean
 
 test: .venv/installed
 	.venv/bin/python -m pytest
@@ -22,6 +30,11 @@ lint: .venv/installed
 # Slow: ten random kills, every kind of damage. See tests/proofs.py.
 proofs: .venv/installed
 	.venv/bin/python tests/proofs.py
+
+# Trains on the photographs that the notebooks' settings name, looked for in runs/ too.
+notebooks: .venv/installed
+	.venv/bin/python -m pip install --quiet nbconvert
+	for name in $(NOTEBOOKS); do $(EXECUTE) notebooks/$$name.ipynb || exit; done
 
 .venv/installed: pyproject.toml requirements.txt
 	$(PYTHON) -m venv .venv

@@ -215,7 +215,8 @@ def _measure(test_set, generators, gauges, cache, progress):
             for name, vector in zip(seen, gauges.embed(seen.values()), strict=True):
                 vectors[name].append(vector)
         if len(rows) < GALLERY_ROWS:
-            rows.append((pictures.name, _panels(pictures, made)))
+            panels = {"low": pictures.low} | made | {"high": pictures.high}
+            rows.append((pictures.name, middle(panels)))
         progress()
     for name, sources in test_set.independent.items():
         for pixels in data.stream(data.Source.pixels, sources):
@@ -229,19 +230,22 @@ def _measure(test_set, generators, gauges, cache, progress):
     return scores, vectors, rows
 
 
-def _panels(pictures, made):
-    """{title: pixels} of one gallery row; of large images the same middle part."""
-    low, high, side = pictures.low, pictures.high, GALLERY_SIDE // images.SCALE
+def middle(panels, side=GALLERY_SIDE):
+    """{title: pixels} of a gallery row, of large images the same middle part of each.
+
+    panels: low and high among them. side: of the part, in pixels of high.
+    """
+    low, high, side = panels["low"], panels["high"], side // images.SCALE
     top, left = (max(0, length - side) // 2 for length in low.shape[:2])
-    panels = {"low": low} | made | {"high": high}
+    cut = dict(panels)
     for name, image in panels.items():
         scale = {low.shape: 1, high.shape: images.SCALE}.get(image.shape)
         if scale:  # else an image of any size, for FID
             rows, columns = (
                 slice(start * scale, (start + side) * scale) for start in (top, left)
             )
-            panels[name] = image[rows, columns].copy()
-    return panels
+            cut[name] = image[rows, columns].copy()
+    return cut
 
 
 def _read_features(path, shape):

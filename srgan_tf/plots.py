@@ -333,7 +333,7 @@ def _draw_bars(axes, metric, domains, candidates):
                     text, top = f"{text}\n± {spread:.2g}", max(value + spread, 0)
             axes.annotate(
                 text, (x, top), (0, 3), textcoords="offset points",
-                ha="center", va="bottom", fontsize=8,
+                ha="center", va="bottom", fontsize=7,
             )  # fmt: skip
         axes.bar(list(drawn), list(drawn.values()), 0.86, color=colour, label=candidate)
     name = metric.upper().replace("_", "-") if metric.islower() else metric

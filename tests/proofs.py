@@ -6,9 +6,12 @@
    columns of time.
 2. The newest checkpoint of that run is cut and its bits are flipped: the one before it
    must be used and named. With all damaged the command must fail and delete nothing.
+3. SRGAN_coco.ipynb's kernel is killed in a random cell, at a random step if that is the
+   one that trains; all cells again in another kernel must give the same generator.
 """
 
 import argparse
+import contextlib
 import csv
 import os
 import random
@@ -20,7 +23,7 @@ import time
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-sys.path.insert(0, str(ROOT / "demo"))
+sys.path[:0] = [str(ROOT / "demo"), str(ROOT / "tests")]
 
 import draw  # noqa: E402
 
@@ -141,6 +144,42 @@ def prove_damage(data, root):
     return False
 
 
+def prove_notebook(folder, data, kills, seed):
+    """Whether notebooks that were killed, then run again, ended as one that was not."""
+    import nbclient
+    import test_notebooks as notebooks
+
+    moments, equal = random.Random(seed), 0
+    with notebooks.Book("SRGAN_coco", folder) as book:
+        keys = [cell.id for cell in notebooks.code(book.cells)]
+        book.run("training", settings=notebooks.coco("whole_notebook", data))
+    for number in range(kills):
+        # Half of them amid the training, which is by far the longest of the cells.
+        key = moments.choice([*keys, *["training"] * len(keys)])
+        step, root = moments.randint(1, 10), f"notebook_{number}"
+        settings = notebooks.coco(root, data)
+        kill = "\nimport os\nos.kill(os.getpid(), 9)"
+        if key == "training":
+            key, kill = "standing", notebooks.AT_STEP.format(step, 9)
+            print(f"notebook {number + 1}: killed at step {step}")
+        else:
+            print(f"notebook {number + 1}: killed in cell {key}")
+        appended = {"settings": settings}
+        appended[key] = appended.get(key, "") + kill
+        with (
+            notebooks.Book("SRGAN_coco", folder) as book,
+            contextlib.suppress(nbclient.exceptions.DeadKernelError),
+        ):
+            book.run(**appended)
+            sys.exit("the notebook ended by itself")
+        with notebooks.Book("SRGAN_coco", folder) as book:
+            book.run("training", settings=settings)
+        files = [folder / each / "models/coco.h5" for each in ("whole_notebook", root)]
+        equal += files[0].read_bytes() == files[1].read_bytes()
+    print(f"notebooks: generators equal bit for bit: {equal} of {kills}")
+    return equal == kills
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--kills", type=int, default=10)
@@ -151,9 +190,10 @@ def main():
     try:
         data, root, exact = prove_kills(folder, options.kills, options.seed)
         noticed = prove_damage(data, root)
+        resumed = prove_notebook(folder, data, options.kills, options.seed)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    sys.exit(0 if exact and noticed else "a proof failed")
+    sys.exit(0 if exact and noticed and resumed else "a proof failed")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,377 @@
+"""The notebooks: as style.md wants them, and run from start to end in a kernel."""
+
+import ast
+import inspect
+import os
+import pathlib
+import re
+import shutil
+import signal
+import types
+
+import nbclient
+import nbformat
+import numpy as np
+import pytest
+
+from srgan_tf import UserError, ablate, networks, notebook, recipes, report
+
+HERE = pathlib.Path(__file__).parent
+FOLDER = HERE.parent / "notebooks"
+TRAINING = ("SRGAN_coco", "SRGAN_celeba")
+NAMES = (*TRAINING, "compare", "ablations")
+COLAB = "https://colab.research.google.com"
+NOTEBOOK = f"{COLAB}/github/srgan-tf/srgan_tf/blob/main/notebooks"
+KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
+MACHINE = re.compile(r"(?<![\w.~-])/(home|root|tmp|work|content|Users|mnt|var)\b")
+
+# What a test appends to the settings: tiny, eager (compiling takes longest), offline.
+EAGER = "import tensorflow\ntensorflow.config.run_functions_eagerly(True)\n"
+TINY = f"""{EAGER}SETTINGS = [
+    "residual_blocks=1", "filters=4", "discriminator_filters=4", "high_size=24",
+    "batch_size=4", 'content={{"vgg19/block1_conv1": 1.0}}', "pretrain=2 steps",
+    "gan=2 epochs", "save_every=2 steps", "sample_images=1", "validate_images=1",
+    "validate_fraction=0.2",
+]
+VGG_WEIGHTS = "random"
+"""  # 8 of 10 images train: 2 steps an epoch, 6 in all
+AT_STEP = """
+def log(event, before=run.log):
+    before(event)
+    if event.get("step") == {} and "images" in event:
+        import os
+        os.kill(os.getpid(), {})
+run.log = log
+"""
+
+
+def read(name):
+    return nbformat.read(FOLDER / f"{name}.ipynb", as_version=4)
+
+
+def code(book):
+    return [cell for cell in book.cells if cell.cell_type == "code"]
+
+
+def lines(cell):
+    """Lines of code: neither empty nor a comment."""
+    stripped = (line.strip() for line in cell.source.splitlines())
+    return [line for line in stripped if line and not line.startswith("#")]
+
+
+def settings_of(book):
+    (cell,) = (cell for cell in code(book) if cell.source.startswith("# Settings\n"))
+    return cell
+
+
+# As they are committed
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_looks_as_style_wants(name):
+    book, text = read(name), (FOLDER / f"{name}.ipynb").read_text()
+    nbformat.validate(book)
+    assert len(text) < 1e6
+    assert book.metadata == {"kernelspec": KERNEL, "accelerator": "GPU"}
+    assert all(cell.metadata == {} for cell in book.cells)
+    first = book.cells[0]
+    assert first.cell_type == "markdown"
+    assert first.source.startswith("# ")
+    badge = f"[![Open in Colab]({COLAB}/assets/colab-badge.svg)]"
+    assert f"{badge}({NOTEBOOK}/{name}.ipynb)" in first.source
+    assert "**Claim.**" in first.source
+    assert all(len(lines(cell)) <= 15 for cell in code(book))
+    assert sum(len(lines(cell)) for cell in code(book)) <= 90
+    for cell in code(book):
+        for node in ast.walk(ast.parse(cell.source)):
+            assert not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.While))
+    titles = [c.source for c in book.cells if c.source.startswith("## ")]
+    words = ["## Setup", "## Settings", "## The data", "## What we learned"]
+    places = [next(i for i, t in enumerate(titles) if t.startswith(w)) for w in words]
+    assert places == sorted(places)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_setup_is_the_guarded_one(name):
+    """Its guard is tested with tests/test_colab.py."""
+    setup, settings, *_ = code(read(name))
+    assert setup.source.startswith((HERE / "setup_cell.py").read_text())
+    assert settings == settings_of(read(name))
+    rest = code(read(name))[2:]
+    constants = re.compile(r"^[A-Z][A-Z_]+ *=", re.M)
+    assert not any(constants.search(cell.source) for cell in rest)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_outputs_are_of_one_run_and_tell_of_no_machine(name):
+    cells = code(read(name))
+    counts = [cell.execution_count for cell in cells]
+    assert counts in ([None] * len(cells), list(range(1, len(cells) + 1)))
+    for cell in read(name).cells:
+        assert not MACHINE.search(cell.source)
+        for output in cell.get("outputs", ()):
+            assert output.output_type in ("stream", "display_data")
+            assert output.get("name") != "stderr"
+            texts = [output.get("text", "")]
+            texts += [v for k, v in output.get("data", {}).items() if "text" in k]
+            assert any(texts)
+            assert not any(MACHINE.search(text) for text in texts)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_library_call_exists(name):
+    """Names, and arguments: a call must bind to the signature that it is made to."""
+    source = "\n".join(cell.source for cell in code(read(name)))
+    names, checked = {}, 0
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            assert node.module == "srgan_tf"
+            package = __import__("srgan_tf", fromlist=[n.name for n in node.names])
+            names |= {alias.name: getattr(package, alias.name) for alias in node.names}
+        elif isinstance(node, ast.Import):
+            setup = {"importlib.util", "subprocess", "sys"}
+            assert setup >= {alias.name for alias in node.names}
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and getattr(node.value, "id", 0) in names:
+            assert not node.attr.startswith("_")
+            getattr(names[node.value.id], node.attr)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            owner = getattr(node.func.value, "id", None)
+            if owner in names:
+                bind(getattr(names[owner], node.func.attr), node)
+                checked += 1
+    assert checked > 5
+
+
+def bind(function, call):
+    keywords = {each.arg for each in call.keywords}
+    signature = inspect.signature(function)
+    if None in keywords:  # **common: those that are named must exist at least
+        assert keywords - {None} <= set(signature.parameters)
+    else:
+        signature.bind(*call.args, **dict.fromkeys(keywords))
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("on_colab", [True, False])
+def test_settings_are_understood(name, on_colab, tmp_path):
+    colab = types.SimpleNamespace(
+        is_colab=lambda: on_colab, root=lambda elsewhere: tmp_path / elsewhere
+    )
+    found = {"colab": colab, "ROOT": tmp_path}
+    exec(settings_of(read(name)).source, found)
+    if name in TRAINING:
+        recipes.with_settings(recipes.get_recipe(found["RECIPE"]), found["SETTINGS"])
+    if name == "ablations":
+        ablate.plan(found["GENERATORS"], found["SAME"] + found["BY_LOSS"])
+        ablate.plan(found["LOSSES"], found["SAME"] + found["BY_LENGTH"])
+    assert found["ROOT"] == (tmp_path if on_colab else tmp_path / "../runs")
+
+
+# Run from start to end
+
+
+class Book:
+    """A notebook in a kernel of its own, a context manager; files go to `folder`."""
+
+    def __init__(self, name, folder, **environment):
+        self.cells = read(name)
+        places = {key: folder / key for key in ("IPYTHONDIR", "XDG_CACHE_HOME")}
+        self.environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+        self.environment |= {key: str(place) for key, place in places.items()}
+        self.environment |= environment
+        self.client = nbclient.NotebookClient(
+            self.cells, timeout=120, kernel_name="python3",
+            resources={"metadata": {"path": folder}},
+        )  # fmt: skip
+
+    def __enter__(self):
+        self.kernel = self.client.setup_kernel(env=self.environment)
+        self.kernel.__enter__()
+        return self
+
+    def __exit__(self, *error):
+        self.kernel.__exit__(*error)
+
+    def run(self, until=None, **appended):
+        """Run all cells, up to one, with code appended to some: {id: code}."""
+        for index, cell in enumerate(self.cells.cells):
+            source = cell.source
+            cell.source += f"\n{appended.get(cell.id, '')}"
+            try:
+                self.client.execute_cell(cell, index)
+            finally:
+                cell.source = source
+            if cell.id == until:
+                break
+
+    def outputs(self, key):
+        return next(cell for cell in self.cells.cells if cell.id == key).outputs
+
+    def text(self, key):
+        """What a cell printed; nothing of it as an error."""
+        printed = [each for each in self.outputs(key) if each.output_type == "stream"]
+        assert all(each.name == "stdout" for each in printed), printed
+        return "".join(each.text for each in printed)
+
+    def shown(self, key):
+        """Kinds of what a cell shows: "plain" is a bar."""
+        shown = [each for each in self.outputs(key) if each.output_type != "stream"]
+        return [min(each.data).partition("/")[2] for each in shown]
+
+
+def coco(root, scenes):
+    data = f"DATA, VALIDATE = [{str(scenes)!r}], []"
+    return f"ROOT = colab.root(elsewhere={root!r})\n{data}\n{TINY}"
+
+
+def test_coco_stopped_and_killed_ends_as_if_not(scenes, tmp_path):
+    """Run all; anew, stopped; all again, the kernel killed; all again in another."""
+    with Book("SRGAN_coco", tmp_path) as book:
+        book.run(settings=coco("whole", scenes))
+        check_coco(book)
+        book.run("standing", settings=coco("again", scenes))  # it holds the run now
+        stop = AT_STEP.format(1, int(signal.SIGINT))
+        book.run(settings=coco("again", scenes), standing=stop)
+        assert "Stopped and saved: run all cells again" in book.text("training")
+        assert "epoch 1 of 3" in book.text("training")
+        kill = AT_STEP.format(5, int(signal.SIGKILL))
+        with pytest.raises(nbclient.exceptions.DeadKernelError):
+            book.run(settings=coco("again", scenes), standing=kill)
+        assert "epoch 1 of 3" in book.text("standing")
+    with Book("SRGAN_coco", tmp_path) as book:
+        book.run("training", settings=coco("again", scenes))
+        place = "again/models/coco/checkpoint-00000004.h5"
+        assert f"resumed from {place}" in book.text("standing")
+    whole, again = (tmp_path / root / "models/coco.h5" for root in ("whole", "again"))
+    assert whole.read_bytes() == again.read_bytes()
+
+
+def check_coco(book):
+    assert "no GPU" in book.text("setup")
+    assert book.text("standing") == "not begun: 3 epochs of 2 steps\n"
+    assert "8 photographs to train, 2 to validate\n6x6 pixels" in book.text("data")
+    assert "upsampling: 8,279 parameters" in book.text("networks")
+    assert (book.shown("standing"), book.shown("data")) == ([], ["jpeg"])
+    assert book.shown("training") == ["plain", "png", "jpeg"]
+    assert "6/6" in book.outputs("training")[0].data["text/plain"]
+    assert "Trained.\nfinished: 3 epochs" in book.text("training")
+    assert "PSNR-Y " in book.text("result")
+    assert book.shown("result") == ["jpeg"]
+
+
+def test_celeba_runs_on_a_colab_whose_drive_fails(draw, tmp_path):
+    drive = tmp_path / "drive/MyDrive"
+    drive.mkdir(parents=True)
+    draw.draw_folder("faces", tmp_path / "faces", count=10, size=48)
+    shutil.make_archive(drive / "CelebA", "zip", tmp_path / "faces")
+    book = Book(
+        "SRGAN_celeba", tmp_path, SRGAN_DRIVE=str(drive.parent),
+        PYTHONPATH=os.pathsep.join([str(HERE / "fake_colab"), str(HERE.parent)]),
+        FAKE_DRIVE_FAULTS="disconnect@6+3 quota@15",
+    )  # fmt: skip
+    with book:
+        book.run(settings=TINY)
+    assert f"Runs are kept in {drive}/SRGAN" in book.text("setup")
+    assert "copying CelebA.zip" in book.text("standing")
+    assert "the run goes on with copies" in book.text("training")
+    assert "finished: 3 epochs" in book.text("training")
+    assert (drive / "SRGAN/models/celeba.h5").exists()
+
+
+def test_compare_runs(scenes, tmp_path):
+    models = {}
+    for name in ("A", "B"):
+        generator = networks.build_generator(
+            networks.GeneratorSettings(residual_blocks=1, filters=4)
+        )
+        models[name] = str(tmp_path / f"{name}.h5")
+        networks.save_generator(generator, models[name])
+    settings = f"""
+ROOT, MODELS, FEATURES, WEIGHTS = colab.root(elsewhere="runs"), {models}, "random", {{}}
+HIGH = {{"some": [{str(scenes)!r}], "others": [{str(scenes)!r}]}}
+LIMIT, HIGH_SIZE, ZOOM = 3, 48, (8, 8, 16)
+"""
+    with Book("compare", tmp_path) as book:
+        book.run(settings=settings)
+    assert book.shown("data") == ["jpeg"] * 2
+    assert "6/6" in book.outputs("measures")[0].data["text/plain"]
+    assert "some (3 images)" in book.text("measures")
+    assert "others (3 images)" in book.text("measures")
+    assert book.shown("bars") == ["png"]
+    assert book.shown("gallery") == ["jpeg"]
+    assert "some, PSNR-Y, dB: " in book.text("learned")
+    assert "FID is biased" in book.text("learned")
+    assert (tmp_path / "runs/output/compare/compare.json").exists()
+
+
+def test_ablations_run(draw, scenes, tmp_path):
+    draw.draw_folder("scenes", tmp_path / "test", count=3, size=24, seed=1)
+    settings = f"""
+ROOT, DATA, VALIDATE = colab.root(elsewhere="runs"), [{str(scenes)!r}], ["test"]
+GENERATORS, LOSSES = ["ledig2017", "maddrell2018"], ["srresnet", "ledig2017_mse"]
+FEATURES, WEIGHTS, LIMIT, HIGH_SIZE = "random", {{}}, 3, 24
+SAME = ["residual_blocks=1", "filters=4", "discriminator_filters=4", "high_size=24"]
+SAME += ["batch_size=2", "validate_images=1", "sample_images=1"]
+BY_LOSS = ['content={{"pixels": 1.0}}', "pretrain=0 steps", "gan=1 step"]
+BY_LENGTH = ["pretrain=2 steps", "gan=1 step"]
+"""
+    with Book("ablations", tmp_path) as book:
+        book.run(settings=settings + EAGER)
+    for key in ("generators", "losses"):
+        shown = ["plain", "png", "jpeg", "markdown", "png", "jpeg"]
+        assert book.shown(key) == shown
+    assert "generators, PSNR-Y, dB: " in book.text("learned")
+    assert (tmp_path / "runs/ablations/losses/output/ablate/ablation.md").exists()
+
+
+# The helpers
+
+
+def test_display_in_plain_python_prints_words_alone(capsys, tmp_path):
+    display = notebook.Display(tmp_path, "run")
+    display({"message": "words"})
+    display({"step": 1, "of": 2, "images": 4, "stage": "gan", "perceptual": 0.1})
+    display({"picture": np.zeros((4, 4, 3), np.uint8), "of": 1})
+    display({"epoch": 1000, "doctor": ["a cast"], "step": 2, "images_per_second": 1.0})
+    display({"image": 1, "images": 2})
+    display.refresh()
+    notebook.show(np.zeros((4, 4, 3), np.uint8))
+    notebook.show("table")
+    assert capsys.readouterr() == ("words\ndoctor, epoch 1,000: a cast\ntable\n", "")
+
+
+def test_stopped_ablation_stops_the_notebook():
+    with pytest.raises(UserError, match="run all cells again"):
+        notebook.show_ablation({"stopped": 2, "recipes": {}})
+
+
+def test_findings_are_those_of_the_numbers():
+    def cells(psnr_y, fid, spread=(0.1, 0.1)):
+        known = {"psnr_y": psnr_y, "fid": fid}
+        deviations = dict(zip(("psnr_y_sd", "fid_sd"), spread, strict=True))
+        return dict.fromkeys(
+            f"{metric}{end}" for metric in report.COLUMNS for end in ("", "_sd")
+        ) | known | deviations  # fmt: skip
+
+    made = {
+        "results": {
+            "bicubic": cells(25.0, 30.0), "A": cells(26.5, 10.0), "B": cells(26.0, 9.0),
+        },
+        "differences": {
+            "A - bicubic": cells(1.5, -20.0), "B - bicubic": cells(1.0, -21.0),
+            "B - A": cells(-0.5, -1.0, (0.2, 0.6)),
+        },
+        "protocol": {"fid": "FID (keras InceptionV3)", "vgg": None},
+    }  # fmt: skip
+    assert report.findings({"COCO": made}) == [
+        "COCO, PSNR-Y, dB: A has 26.50, better than B by 0.50 ± 0.20.",
+        "COCO, FID (keras InceptionV3): B has 9.000 ± 0.100, which is no clear lead "
+        "over A (1.000 ± 0.600).",
+    ]
+
+
+def test_user_errors_are_one_line_in_a_notebook():
+    """IPython asks an exception how it wants to be shown."""
+    words = UserError("faces.zip is damaged: copy it again")._render_traceback_()
+    assert words == ["UserError: faces.zip is damaged: copy it again"]
