@@ -217,7 +217,7 @@ def _facts(recipe, ours, failed=None):
     facts["model"] = str(ours.folder.generator)
     if ours.rows:
         facts["loss_log"] = str(ours.folder.loss_log)
-        log = plots.read_loss_log(ours.folder.loss_log)
+        log = ours.columns
         facts["steps"], facts["seconds"] = log["step"][-1], sum(log["seconds"])
         facts["seconds_a_step"] = facts["seconds"] / facts["steps"]
     return facts
