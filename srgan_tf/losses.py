@@ -9,6 +9,19 @@ from keras import ops
 from srgan_tf import UserError
 from srgan_tf.images import NETWORK_RANGE, to_pixels
 
+# Content terms that compare pixels: what the mean is taken of.
+PIXEL_TERMS = {"pixels": ops.square, "pixels_absolute": ops.absolute}
+
+
+def check_terms(terms, extractor=None):
+    """UserError for a content term that neither PIXEL_TERMS nor the extractor has."""
+    known = [*PIXEL_TERMS, *(extractor.output if extractor is not None else ())]
+    for term in terms:
+        if term not in known:
+            raise UserError(
+                f"There is no content term {term!r} here, only {', '.join(known)}."
+            )
+
 
 def content_loss(
     terms, high, super_resolved, extractor=None, pixel_range=NETWORK_RANGE
@@ -26,23 +39,17 @@ def content_loss(
     """
     high = ops.stop_gradient(ops.cast(high, "float32"))
     super_resolved = ops.cast(super_resolved, "float32")
-    distances = {
-        "pixels": lambda: ops.mean(ops.square(high - super_resolved)),
-        "pixels_absolute": lambda: ops.mean(ops.absolute(high - super_resolved)),
-    }
-    if extractor is not None and not terms.keys() <= distances.keys():
+    check_terms(terms, extractor)
+    if not terms.keys() <= PIXEL_TERMS.keys():
         real = extractor(to_pixels(high, pixel_range), training=False)
         fake = extractor(to_pixels(super_resolved, pixel_range), training=False)
-        for term in real:
-            distances[term] = lambda term=term: ops.mean(
-                ops.square(ops.stop_gradient(real[term]) - fake[term])
-            )
     loss = ops.zeros((), "float32")
     for term, weight in terms.items():
-        if term not in distances:
-            known = ", ".join(distances)
-            raise UserError(f"There is no content term {term!r} here, only {known}.")
-        loss += weight * distances[term]()
+        if distance := PIXEL_TERMS.get(term):
+            error = distance(high - super_resolved)
+        else:
+            error = ops.square(ops.stop_gradient(real[term]) - fake[term])
+        loss += weight * ops.mean(error)
     return loss
 
 

@@ -42,13 +42,12 @@ class Trainer:
         finally:
             keras.config.set_dtype_policy("float32")
         contents = {"pretrain": recipe.pretrain_content, "gan": recipe.content}
-        blank = tf.zeros((1, recipe.high_size, recipe.high_size, 3))
         self.extractors = {}
         for stage, terms in contents.items():
             if stage in stages:
                 extractor = features.build_extractor(terms, weights)
                 # An unknown term is told now, not when its stage begins.
-                losses.content_loss(terms, blank, blank, extractor)
+                losses.check_terms(terms, extractor)
                 self.extractors[stage] = extractor
         self._steps = {
             "pretrain": tf.function(self.pretrain_step, reduce_retracing=True),

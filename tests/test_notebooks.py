@@ -25,8 +25,15 @@ NOTEBOOK = f"{COLAB}/github/srgan-tf/srgan_tf/blob/main/notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 MACHINE = re.compile(r"(?<![\w.~-])/(home|root|tmp|work|content|Users|mnt|var)\b")
 
-# What a test appends to the settings: tiny, eager (compiling takes longest), offline.
-EAGER = "import tensorflow\ntensorflow.config.run_functions_eagerly(True)\n"
+# What a test appends to the settings: tiny and offline; eager and without the curves
+# beside the log, for compiling and drawing take longer than these trainings.
+EAGER = """
+import tensorflow
+from matplotlib.figure import Figure
+from srgan_tf import plots
+tensorflow.config.run_functions_eagerly(True)
+plots.loss_curves = lambda *_, **__: Figure()
+"""
 TINY = f"""{EAGER}SETTINGS = [
     "residual_blocks=1", "filters=4", "discriminator_filters=4", "high_size=24",
     "batch_size=4", 'content={{"vgg19/block1_conv1": 1.0}}', "pretrain=2 steps",

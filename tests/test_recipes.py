@@ -3,6 +3,7 @@ import functools
 import math
 import shutil
 
+import h5py
 import pytest
 import tensorflow as tf
 
@@ -262,6 +263,12 @@ def extractor():
     return build
 
 
+def saved(path):
+    """The settings in a generator's file."""
+    with h5py.File(path) as file:
+        return dict(file.attrs)
+
+
 @pytest.mark.parametrize("name", recipes.RECIPES)
 def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
     name, scenes, tmp_path, extractor, monkeypatch
@@ -291,7 +298,7 @@ def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
         for path in tmp_path.glob(f"resumed/models/*/checkpoint-{last:08d}.*"):
             path.unlink()  # as a stop one step earlier had left it
         for path in tmp_path.glob("resumed/models/*.h5"):
-            if networks.load_generator(path).settings.step == last:
+            if saved(path)["step"] == last:
                 path.unlink()
         resumed = run(tmp_path / "resumed")
         assert resumed.first_step == last - 1
@@ -304,4 +311,4 @@ def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
     for file in kept:
         ours, theirs = (tmp_path / root / file for root in ("resumed", "whole"))
         assert ours.read_bytes() == theirs.read_bytes()
-    assert networks.load_generator(ours).settings.recipe == name
+    assert saved(ours)["recipe"] == name

@@ -33,6 +33,12 @@ def eager():
     tf.config.run_functions_eagerly(False)
 
 
+@pytest.fixture(autouse=True)
+def no_curves(monkeypatch):
+    """Drawing them takes longer than these trainings; `whole` alone has them."""
+    monkeypatch.setattr(train.plots, "save_figure", lambda figure, path: path.touch())
+
+
 def prepare(scenes, root, *settings, **options):
     recipe = recipes.with_settings(recipes.get_recipe("tiny"), [*SETTINGS, *settings])
     return train.Run(recipe, [scenes], root=root, **{"seed": 3, **options})
@@ -237,7 +243,7 @@ def test_two_at_once_are_refused(scenes, tmp_path, eager):
 def test_failing_drive_never_stops_a_training(scenes, whole, tmp_path, monkeypatch):
     """Every copy fails from the first epoch on; the local copies resume exactly."""
     messages = []
-    run = prepare(scenes, tmp_path, log=stop_at(9, messages=messages))
+    run = prepare(scenes, tmp_path, log=stop_at(6, messages=messages))
 
     def failing(*_):
         raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
@@ -296,7 +302,7 @@ def test_epochs_in_which_something_is_due():
 def test_terminated_process_exits_143_and_goes_on(scenes, tmp_path):
     command = [
         sys.executable, "-m", "srgan_tf", "train", "tiny", "--data", scenes,
-        "--root", tmp_path, "--set", *SETTINGS, "gan=500 epochs",
+        "--root", tmp_path, "--set", *SETTINGS, "pretrain=500 epochs", "gan=0 steps",
         "sample_every=9 epochs",
     ]  # fmt: skip
     process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
@@ -323,23 +329,23 @@ def test_best_generators_are_kept_each_by_its_own_measure(
         return dict(zip(("psnr_y", "ssim_y"), map(float, next(scores)), strict=True))
 
     monkeypatch.setattr(train.validation.Validation, "scores", measured)
-    settings = ["keep_best=true", "pretrain=3 epochs", "gan=2 epochs"]
-    run = prepare(scenes, tmp_path, *settings, log=stop_at(11))
+    settings = ["keep_best=true", "pretrain=3 epochs", "gan=2 epochs", "batch_size=4"]
+    run = prepare(scenes, tmp_path, *settings, log=stop_at(5))
     assert run.train() == signal.SIGINT  # in the third epoch, whose scores come later
     files = [tmp_path / f"models/tiny.best_{name}.h5" for name in ("psnr", "ssim")]
-    assert [step_of(path) for path in files] == [8, 4]
+    assert [step_of(path) for path in files] == [4, 2]
     # In the other stage the best are counted anew.
     prepare(scenes, tmp_path, *settings).train()
-    assert [step_of(path) for path in files] == [16, 20]
+    assert [step_of(path) for path in files] == [8, 10]
     # A best generator that was lost is missed, and so is one of another step.
     files[0].unlink()
     shutil.copy(tmp_path / "models/tiny.h5", files[0])
     messages = []
     run = prepare(scenes, tmp_path, *settings, log=stop_at(messages=messages))
     assert list(run.best) == ["ssim_y"]
-    assert "best_psnr.h5 is not that of step 16" in messages[0]
+    assert "best_psnr.h5 is not that of step 8" in messages[0]
     run.folder.unlock()
-    assert step_of(tmp_path / "models/tiny.h5") == 20
+    assert step_of(tmp_path / "models/tiny.h5") == 10
 
 
 def test_no_best_generators_unless_asked(whole):
@@ -372,7 +378,8 @@ def test_doctors_words_are_in_log_and_events_once_they_are_new(
         lambda log, index=-1: findings.get((log["epoch"] or [0])[index], []),
     )  # fmt: skip
     events = []
-    prepare(scenes, tmp_path, log=events.append).train()
+    settings = ["pretrain=4 epochs", "gan=0 steps", "batch_size=4"]
+    prepare(scenes, tmp_path, *settings, log=events.append).train()
     told = [event["doctor"] for event in events if "epoch" in event]
     assert told == [[], ["a, b"], ["d"], []]
     assert [row["doctor"] for row in losses(tmp_path)] == ["", "a, b", "a, c; d", ""]
@@ -391,20 +398,21 @@ def test_logs_of_before_the_doctor_are_taken_up(scenes, whole, tmp_path, eager):
 
 
 def test_progress_and_event_files_are_written_as_the_run_goes_on(
-    scenes, whole, tmp_path, eager
+    scenes, tmp_path, eager
 ):
     pytest.importorskip("tensorboard")
-    prepare(scenes, tmp_path, progress=True, tensorboard=True).train()
+    settings = ["pretrain=1 epochs", "gan=1 epochs", "batch_size=4"]
+    prepare(scenes, tmp_path, *settings, progress=True, tensorboard=True).train()
     with Image.open(tmp_path / "output/tiny/progress.gif") as gif:
-        assert gif.n_frames == 4
+        assert gif.n_frames == 2
     scalars, images_seen, texts = read_events(tmp_path / "loss/tiny")
     rows = losses(tmp_path)
     for tag, column in (("losses/content", "content"), ("validation/psnr_y", "psnr_y")):
         assert scalars[tag] == pytest.approx(
             {int(row["step"]): float(row[column]) for row in rows}, rel=1e-6
         )
-    assert set(scalars["losses/adversarial"]) == {10, 14}
-    assert images_seen == {4, 6, 10, 14}
+    assert set(scalars["losses/adversarial"]) == {4}
+    assert images_seen == {2, 4}
     assert '"filters": 4' in texts["recipe"]
 
 
@@ -429,7 +437,8 @@ def test_event_files_that_fail_stop_no_training(scenes, tmp_path, eager):
     messages = []
     (tmp_path / "loss").mkdir()
     (tmp_path / "loss/tiny").write_text("")  # no folder can be made here
-    run = prepare(scenes, tmp_path, tensorboard=True, log=stop_at(messages=messages))
+    log = stop_at(messages=messages)
+    run = prepare(scenes, tmp_path, "gan=0 steps", tensorboard=True, log=log)
     assert run.train() is None
     assert sum("an event file fails" in message for message in messages) == 1
 
