@@ -27,8 +27,9 @@ demo: .venv/installed
 lint: .venv/installed
 	.venv/bin/ruff check .
 
-# Slow: ten random kills, every kind of damage. See tests/proofs.py.
+# Slow: every recipe resumed; ten random kills, every kind of damage: tests/proofs.py.
 proofs: .venv/installed
+	SRGAN_PROOFS=1 .venv/bin/python -m pytest tests/test_recipes.py
 	.venv/bin/python tests/proofs.py
 
 # Trains on the photographs that the notebooks' settings name, looked for in runs/ too.

@@ -7,14 +7,11 @@ import math
 import pathlib
 
 import keras
-import numpy as np
 
 from srgan_tf import (
     UserError,
     compare,
-    features,
     images,
-    losses,
     networks,
     plots,
     recipes,
@@ -28,7 +25,7 @@ COLUMNS = {  # of the table, before the metrics, and how they are aligned
     "recipe": "---", "generator": "---", "parameters": "---:", "losses": "---",
     "steps × batch": "---:", "s a step": "---:",
 }  # fmt: skip
-CONTENT = {"pretrain": "pretrain_content", "gan": "content"}  # stage: field of terms
+STAGES = ("pretrain", "gan")
 
 
 def plan(names, settings=(), log=lambda event: None):
@@ -51,7 +48,7 @@ def _set(recipe, settings, log):
     fitting = []
     for setting in settings:
         key = setting.partition("=")[0]
-        if key in CONTENT and not recipes.duration_steps(getattr(recipe, key), 1):
+        if key in STAGES and not recipes.duration_steps(getattr(recipe, key), 1):
             log({"message": f"{recipe.name} has no {key} stage: left without one"})
         else:
             fitting.append(setting)
@@ -132,7 +129,6 @@ def run(
 def _check(chosen, common):
     """UserError for what would end a training early; {name: facts} of finished runs."""
     done = {}
-    _check_content(chosen, common["weights"])
     for recipe in chosen:
         try:
             if (pathlib.Path(common["root"]) / "info" / f"{recipe.name}.json").exists():
@@ -145,27 +141,9 @@ def _check(chosen, common):
     return done
 
 
-def _check_content(chosen, weights):
-    """Every content term once, with its weights, on images large enough for each."""
-    terms = {
-        term: 1.0
-        for recipe in chosen
-        for stage in recipes.stages(recipe, 1)
-        for term in getattr(recipe, CONTENT[stage.name])
-    }
-    side = max(recipe.high_size for recipe in chosen)
-    blank = np.zeros((1, side, side, 3), np.float32)
-    extractor = features.build_extractor(terms, weights)
-    losses.content_loss(terms, blank, blank, extractor)
-
-
 def _check_run(recipe, common):
-    """That its images and networks will do; with a thin discriminator and no features,
-    which are by far the largest."""
-    pixels = {"pixels": 1.0}
-    thin = dataclasses.replace(
-        recipe, pretrain_content=pixels, content=pixels, discriminator_filters=1
-    )
+    """That its images, networks and weights will do."""
+    thin = dataclasses.replace(recipe, discriminator_filters=1)  # the largest by far
     train.Run(thin, **common, writes=False)
 
 

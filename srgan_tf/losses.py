@@ -4,7 +4,7 @@ Every loss is a float32 scalar, whatever precision its inputs have.
 """
 
 import numpy as np
-from keras import ops
+from keras import KerasTensor, ops
 
 from srgan_tf import UserError
 from srgan_tf.images import NETWORK_RANGE, to_pixels
@@ -13,14 +13,25 @@ from srgan_tf.images import NETWORK_RANGE, to_pixels
 PIXEL_TERMS = {"pixels": ops.square, "pixels_absolute": ops.absolute}
 
 
-def check_terms(terms, extractor=None):
-    """UserError for a content term that neither PIXEL_TERMS nor the extractor has."""
+def check_terms(terms, extractor, high_size):
+    """UserError for a content term that is unknown, or needs larger high images.
+
+    extractor: from features.build_extractor, or None. high_size: their side, pixels.
+    """
     known = [*PIXEL_TERMS, *(extractor.output if extractor is not None else ())]
     for term in terms:
         if term not in known:
             raise UserError(
                 f"There is no content term {term!r} here, only {', '.join(known)}."
             )
+    if extractor is not None:
+        try:
+            extractor.compute_output_spec(KerasTensor((1, high_size, high_size, 3)))
+        except ValueError:
+            raise UserError(
+                f"high_size={high_size} leaves nothing of an image at "
+                f"{', '.join(terms)}: set a larger one, or shallower features"
+            ) from None
 
 
 def content_loss(
@@ -34,12 +45,11 @@ def content_loss(
     high, super_resolved: [batch, height, width, 3] in pixel_range. No gradient goes
         into high.
     extractor: from features.build_extractor; needed where a term names features.
-    Raises UserError for a term that is neither about pixels nor one of the extractor's.
+    check_terms tells what is wrong with terms; here they are taken as good.
     Ledig et al. 2017, eq. 4 and 5.
     """
     high = ops.stop_gradient(ops.cast(high, "float32"))
     super_resolved = ops.cast(super_resolved, "float32")
-    check_terms(terms, extractor)
     if not terms.keys() <= PIXEL_TERMS.keys():
         real = extractor(to_pixels(high, pixel_range), training=False)
         fake = extractor(to_pixels(super_resolved, pixel_range), training=False)

@@ -46,8 +46,7 @@ class Trainer:
         for stage, terms in contents.items():
             if stage in stages:
                 extractor = features.build_extractor(terms, weights)
-                # An unknown term is told now, not when its stage begins.
-                losses.check_terms(terms, extractor)
+                losses.check_terms(terms, extractor, recipe.high_size)
                 self.extractors[stage] = extractor
         self._steps = {
             "pretrain": tf.function(self.pretrain_step, reduce_retracing=True),

@@ -196,9 +196,10 @@ def test_identical_images_cost_nothing(extractor):
 
 def test_unknown_terms_are_named(extractor):
     with pytest.raises(UserError, match="'pixel' here, only pixels, pixels_absolute"):
-        losses.content_loss({"pixel": 1}, HIGH, HIGH)
+        losses.check_terms({"pixel": 1}, None, 24)
     with pytest.raises(UserError, match="vgg19/block1_conv1"):
-        losses.content_loss({"vgg19/block5_conv4": 1}, OTHER, OTHER, extractor)
+        losses.check_terms({"vgg19/block5_conv4": 1}, extractor, 24)
+    losses.check_terms({"pixels": 1, "vgg19/block1_conv1": 1}, extractor, 24)
 
 
 def test_losses_work_in_a_compiled_function(extractor):

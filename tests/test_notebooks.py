@@ -37,11 +37,11 @@ plots.loss_curves = lambda *_, **__: Figure()
 TINY = f"""{EAGER}SETTINGS = [
     "residual_blocks=1", "filters=4", "discriminator_filters=4", "high_size=24",
     "batch_size=4", 'content={{"vgg19/block1_conv1": 1.0}}', "pretrain=2 steps",
-    "gan=2 epochs", "save_every=2 steps", "sample_images=1", "validate_images=1",
+    "gan=1 epochs", "save_every=2 steps", "sample_images=1", "validate_images=1",
     "validate_fraction=0.2",
 ]
 VGG_WEIGHTS = "random"
-"""  # 8 of 10 images train: 2 steps an epoch, 6 in all
+"""  # 8 of 10 images train: 2 steps an epoch, 4 in all
 AT_STEP = """
 def log(event, before=run.log):
     before(event)
@@ -241,14 +241,14 @@ def test_coco_stopped_and_killed_ends_as_if_not(scenes, tmp_path):
         stop = AT_STEP.format(1, int(signal.SIGINT))
         book.run(settings=coco("again", scenes), standing=stop)
         assert "Stopped and saved: run all cells again" in book.text("training")
-        assert "epoch 1 of 3" in book.text("training")
-        kill = AT_STEP.format(5, int(signal.SIGKILL))
+        assert "epoch 1 of 2" in book.text("training")
+        kill = AT_STEP.format(3, int(signal.SIGKILL))
         with pytest.raises(nbclient.exceptions.DeadKernelError):
             book.run(settings=coco("again", scenes), standing=kill)
-        assert "epoch 1 of 3" in book.text("standing")
+        assert "epoch 1 of 2" in book.text("standing")
     with Book("SRGAN_coco", tmp_path) as book:
         book.run("training", settings=coco("again", scenes))
-        place = "again/models/coco/checkpoint-00000004.h5"
+        place = "again/models/coco/checkpoint-00000002.h5"
         assert f"resumed from {place}" in book.text("standing")
     whole, again = (tmp_path / root / "models/coco.h5" for root in ("whole", "again"))
     assert whole.read_bytes() == again.read_bytes()
@@ -256,13 +256,13 @@ def test_coco_stopped_and_killed_ends_as_if_not(scenes, tmp_path):
 
 def check_coco(book):
     assert "no GPU" in book.text("setup")
-    assert book.text("standing") == "not begun: 3 epochs of 2 steps\n"
+    assert book.text("standing") == "not begun: 2 epochs of 2 steps\n"
     assert "8 photographs to train, 2 to validate\n6x6 pixels" in book.text("data")
     assert "upsampling: 8,279 parameters" in book.text("networks")
     assert (book.shown("standing"), book.shown("data")) == ([], ["jpeg"])
     assert book.shown("training") == ["plain", "png", "jpeg"]
-    assert "6/6" in book.outputs("training")[0].data["text/plain"]
-    assert "Trained.\nfinished: 3 epochs" in book.text("training")
+    assert "4/4" in book.outputs("training")[0].data["text/plain"]
+    assert "Trained.\nfinished: 2 epochs" in book.text("training")
     assert "PSNR-Y " in book.text("result")
     assert book.shown("result") == ["jpeg"]
 
@@ -282,7 +282,7 @@ def test_celeba_runs_on_a_colab_whose_drive_fails(draw, tmp_path):
     assert f"Runs are kept in {drive}/SRGAN" in book.text("setup")
     assert "copying CelebA.zip" in book.text("standing")
     assert "the run goes on with copies" in book.text("training")
-    assert "finished: 3 epochs" in book.text("training")
+    assert "finished: 2 epochs" in book.text("training")
     assert (drive / "SRGAN/models/celeba.h5").exists()
 
 

@@ -1,6 +1,7 @@
 import dataclasses
 import functools
 import math
+import os
 import shutil
 
 import h5py
@@ -269,12 +270,8 @@ def saved(path):
         return dict(file.attrs)
 
 
-@pytest.mark.parametrize("name", recipes.RECIPES)
-def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
-    name, scenes, tmp_path, extractor, monkeypatch
-):
-    """Small, but with its own generator, losses, data, labels and learning rates."""
-    recipe = recipes.RECIPES[name]
+def small(recipe):
+    """With its own generator, losses, data, labels and learning rates."""
     size = 80 if "inception_resnet_v2" in str(recipe.content) else 32
     settings = [*SMALL, f"high_size={size}", f"validate_size={size}"]
     settings += [] if recipe.generator == "deconv" else ["residual_blocks=1"]
@@ -283,7 +280,29 @@ def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
         for stage in ("pretrain", "gan")
         if not getattr(recipe, stage).startswith("0 ")
     ]
-    recipe = recipes.with_settings(recipe, settings)
+    return recipes.with_settings(recipe, settings)
+
+
+def distinct(**same):
+    """Names of recipes that differ, made small: coco's is celeba's. same: no matter."""
+    found = {}
+    for recipe in recipes.RECIPES.values():
+        settings = dataclasses.replace(small(recipe), name="", source="", **same)
+        found.setdefault(repr(settings), recipe.name)
+    return list(found.values())
+
+
+# Frozen features have no state: to resume it is the same whatever losses look at.
+# `make proofs` resumes them all.
+ALL = os.environ.get("SRGAN_PROOFS")
+RESUMED = distinct() if ALL else distinct(content={}, pretrain_content={})
+
+
+@pytest.mark.parametrize("name", distinct())
+def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
+    name, scenes, tmp_path, extractor, monkeypatch
+):
+    recipe = small(recipes.RECIPES[name])
     last = recipes.stages(recipe, 1)[-1].last_step
 
     def run(root):
@@ -294,6 +313,9 @@ def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
     tf.config.run_functions_eagerly(True)
     try:
         assert run(tmp_path / "whole").train() is None
+        assert saved(tmp_path / f"whole/models/{name}.h5")["recipe"] == name
+        if name not in RESUMED:
+            return
         shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
         for path in tmp_path.glob(f"resumed/models/*/checkpoint-{last:08d}.*"):
             path.unlink()  # as a stop one step earlier had left it
@@ -311,4 +333,3 @@ def test_every_recipe_trains_two_steps_a_stage_and_resumes_exactly(
     for file in kept:
         ours, theirs = (tmp_path / root / file for root in ("resumed", "whole"))
         assert ours.read_bytes() == theirs.read_bytes()
-    assert saved(ours)["recipe"] == name

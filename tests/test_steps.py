@@ -231,6 +231,9 @@ def test_mixed_precision_trains_with_float32_state(policy):
 def test_unknown_content_is_told_before_any_stage():
     with pytest.raises(UserError, match="no content term 'pixels_l1'"):
         trainer('content={"pixels_l1": 1}')
+    with pytest.raises(UserError, match=r"high_size=24 leaves nothing .* vgg19/block5"):
+        deep = 'content={"vgg19/block5_pool": 1}'
+        trainer(deep, "high_size=24", weights={"vgg19": "random"})
 
 
 def test_too_little_memory_names_the_batch_size():
