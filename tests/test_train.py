@@ -19,10 +19,10 @@ from srgan_tf import UserError, data, images, networks, recipes, train
 SETTINGS = [
     "start=random", "batch_norm=true", "filters=4", "residual_blocks=1",
     "discriminator_filters=4", "high_size=24",
-    "batch_size=2", "pretrain=6 steps", "gan=2 epochs", "save_every=5 steps",
+    "batch_size=4", "pretrain=3 steps", "gan=2 epochs", "save_every=3 steps",
     "sample_images=2", "validate_images=2", "validate_fraction=0.2",
     "real_label_spread=0.05",
-]  # fmt: skip  # 8 of 10 images train: 4 steps an epoch, 14 in all
+]  # fmt: skip  # 8 of 10 images train: 2 steps an epoch, 7 in all
 TIMES = ("seconds", "images_per_second")
 
 
@@ -86,7 +86,7 @@ def test_leaves_the_record_of_a_run(whole):
     found = {
         str(path.relative_to(whole)) for path in whole.rglob("*") if path.is_file()
     }
-    steps = (6, 11, 14)  # a stage's end, every five steps of a stage, the end
+    steps = (3, 6, 7)  # a stage's end, every three steps of a stage, the end
     assert found == {
         *(f"models/tiny/checkpoint-{step:08d}.{kind}"
           for step in steps for kind in ("h5", "json")),
@@ -96,8 +96,8 @@ def test_leaves_the_record_of_a_run(whole):
     }  # fmt: skip
     rows = losses(whole)
     assert [(row["epoch"], row["step"], row["stage"]) for row in rows] == [
-        ("1", "4", "pretrain"), ("2", "6", "pretrain"), ("3", "10", "gan"),
-        ("4", "14", "gan"),
+        ("1", "2", "pretrain"), ("2", "3", "pretrain"), ("3", "5", "gan"),
+        ("4", "7", "gan"),
     ]  # fmt: skip
     assert rows[0]["adversarial"] == ""
     for row in rows[2:]:
@@ -108,7 +108,7 @@ def test_leaves_the_record_of_a_run(whole):
     assert len(info["split"]["train"]) == 8
     assert len(info["split"]["validate"]) == 2
     assert info["recipe"]["filters"] == 4
-    assert networks.load_generator(whole / "models/tiny.h5").settings.step == 14
+    assert networks.load_generator(whole / "models/tiny.h5").settings.step == 7
 
 
 def test_logged_psnr_is_that_of_the_generator(whole, scenes):
@@ -132,9 +132,9 @@ def test_sample_shows_low_bicubic_super_resolved_high(whole):
 
 def test_stopped_anywhere_resumes_exactly(scenes, whole, tmp_path):
     """In an epoch of either stage, and on the boundary between the stages."""
-    assert prepare(scenes, tmp_path, log=stop_at(2)).train() == signal.SIGINT
-    assert prepare(scenes, tmp_path, log=stop_at(6)).train() == signal.SIGINT
-    assert prepare(scenes, tmp_path, log=stop_at(9)).train() == signal.SIGINT
+    assert prepare(scenes, tmp_path, log=stop_at(1)).train() == signal.SIGINT
+    assert prepare(scenes, tmp_path, log=stop_at(3)).train() == signal.SIGINT
+    assert prepare(scenes, tmp_path, log=stop_at(4)).train() == signal.SIGINT
     assert prepare(scenes, tmp_path).train() is None
     assert losses(tmp_path) == losses(whole)
     assert same_generator(tmp_path, whole)
@@ -153,13 +153,13 @@ def test_damaged_checkpoint_resumes_from_the_one_before(
     scenes, eager_whole, tmp_path, eager
 ):
     shutil.copytree(eager_whole, tmp_path, dirs_exist_ok=True)
-    newest = tmp_path / "models/tiny/checkpoint-00000014.h5"
+    newest = tmp_path / "models/tiny/checkpoint-00000007.h5"
     newest.write_bytes(newest.read_bytes()[:-1])
     (tmp_path / "models/tiny.h5").unlink()
     messages = []
     prepare(scenes, tmp_path, log=stop_at(messages=messages)).train()
-    assert "checkpoint-00000014" in messages[0]
-    assert "checkpoint-00000011" in messages[1]
+    assert "checkpoint-00000007" in messages[0]
+    assert "checkpoint-00000006" in messages[1]
     assert losses(tmp_path) == losses(eager_whole)
     assert same_generator(tmp_path, eager_whole)
 
@@ -198,11 +198,11 @@ def test_no_git_no_commit(monkeypatch):
 @pytest.mark.parametrize(
     ("settings", "options", "words"),
     [
-        (["batch_size=3"], {}, "batch_size was 2 and is 3"),
+        (["batch_size=3"], {}, "batch_size was 4 and is 3"),
         ([], {"seed": 4}, "seed was 3 and is 4"),
         (["learning_rate=1e-2"], {}, "learning_rate was"),
         (["precision=mixed_bfloat16"], {}, 'precision was "float32"'),
-        (["pretrain=7 steps"], {}, "stage that is over"),
+        (["pretrain=4 steps"], {}, "stage that is over"),
     ],
 )
 def test_other_settings_are_refused(scenes, whole, tmp_path, settings, options, words):
@@ -225,7 +225,7 @@ def test_other_data_is_refused_saying_what_changed(scenes, whole, tmp_path):
 def test_data_may_move(scenes, whole, tmp_path):
     shutil.copytree(whole, tmp_path / "root")
     shutil.copytree(scenes, tmp_path / "elsewhere")
-    assert prepare(tmp_path / "elsewhere", tmp_path / "root").first_step == 14
+    assert prepare(tmp_path / "elsewhere", tmp_path / "root").first_step == 7
 
 
 def test_not_finite_stops_within_the_step(scenes, tmp_path, eager):
@@ -235,13 +235,13 @@ def test_not_finite_stops_within_the_step(scenes, tmp_path, eager):
     def spoiled(stage, number, low, high):
         seen.append(number)
         measures = step(stage, number, low, high)
-        return {**measures, "content": float("nan")} if number == 8 else measures
+        return {**measures, "content": float("nan")} if number == 4 else measures
 
     run.trainer.step = spoiled
-    with pytest.raises(UserError, match=r"content loss of step 9 is nan.*00000006\.h5"):
+    with pytest.raises(UserError, match=r"content loss of step 5 is nan.*00000003\.h5"):
         run.train()
-    assert seen[-1] == 8
-    assert prepare(scenes, tmp_path).first_step == 6
+    assert seen[-1] == 4
+    assert prepare(scenes, tmp_path).first_step == 3
 
 
 def test_two_at_once_are_refused(scenes, tmp_path, eager):
@@ -257,7 +257,7 @@ def test_failing_drive_never_stops_a_training(
 ):
     """Every copy fails from the first epoch on; the local copies resume exactly."""
     messages = []
-    run = prepare(scenes, tmp_path, log=stop_at(6, messages=messages))
+    run = prepare(scenes, tmp_path, log=stop_at(3, messages=messages))
 
     def failing(*_):
         raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
@@ -296,11 +296,12 @@ def test_shipped_model_is_not_overwritten(scenes, whole, tmp_path, eager):
 
 
 def test_dry_run_measures_and_writes_nothing(scenes, tmp_path, eager):
-    run = prepare(scenes, tmp_path / "root", writes=False)
+    settings = ["pretrain=7 steps", "gan=0 steps"]
+    run = prepare(scenes, tmp_path / "root", *settings, writes=False)
     facts = run.dry_run(seconds=0.1)
     assert facts["images"] == "8 to train, 2 to validate"
-    assert facts["an epoch"].startswith("4 steps")
-    assert facts["the run"].startswith("14 steps to go")
+    assert facts["an epoch"].startswith("2 steps")
+    assert facts["the run"].startswith("7 steps to go")
     assert "constant tensors" in facts["data"]
     assert not (tmp_path / "root").exists()
 
@@ -343,7 +344,7 @@ def test_best_generators_are_kept_each_by_its_own_measure(
         return dict(zip(("psnr_y", "ssim_y"), map(float, next(scores)), strict=True))
 
     monkeypatch.setattr(train.validation.Validation, "scores", measured)
-    settings = ["keep_best=true", "pretrain=3 epochs", "gan=2 epochs", "batch_size=4"]
+    settings = ["keep_best=true", "pretrain=3 epochs", "gan=2 epochs"]
     run = prepare(scenes, tmp_path, *settings, log=stop_at(5))
     assert run.train() == signal.SIGINT  # in the third epoch, whose scores come later
     files = [tmp_path / f"models/tiny.best_{name}.h5" for name in ("psnr", "ssim")]
@@ -368,14 +369,14 @@ def test_no_best_generators_unless_asked(whole):
 
 def test_standing_is_told_in_words(scenes, whole, tmp_path, eager):
     fresh = prepare(scenes, tmp_path)
-    assert fresh.standing() == "not begun: 4 epochs of 4 steps"
+    assert fresh.standing() == "not begun: 4 epochs of 2 steps"
     fresh.folder.unlock()
     shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
     done = prepare(scenes, tmp_path)
     assert done.standing().startswith("finished: 4 epochs, ")
     # 41 h in, epoch 1,675 of 2,500 at 96 images a second, as a user would meet it.
-    done.stages = [recipes.Stage("gan", 0, 2500 * 4200, 1, 4200)]
-    done.last_step, done.step = 2500 * 4200, 1675 * 4200
+    done.stages = [recipes.Stage("gan", 0, 2500 * 2100, 1, 2100)]
+    done.last_step, done.step = 2500 * 2100, 1675 * 2100
     done.rows = [{"seconds": "147600", "images_per_second": "96.4"}]
     assert done.standing() == (
         "epoch 1,675 of 2,500, 41 h of training so far, about 20 h to go at 96.4 "
@@ -392,7 +393,7 @@ def test_doctors_words_are_in_log_and_events_once_they_are_new(
         lambda log, index=-1: findings.get((log["epoch"] or [0])[index], []),
     )  # fmt: skip
     events = []
-    settings = ["pretrain=4 epochs", "gan=0 steps", "batch_size=4"]
+    settings = ["pretrain=4 epochs", "gan=0 steps"]
     prepare(scenes, tmp_path, *settings, log=events.append).train()
     told = [event["doctor"] for event in events if "epoch" in event]
     assert told == [[], ["a, b"], ["d"], []]
@@ -415,7 +416,7 @@ def test_progress_and_event_files_are_written_as_the_run_goes_on(
     scenes, tmp_path, eager
 ):
     pytest.importorskip("tensorboard")
-    settings = ["pretrain=1 epochs", "gan=1 epochs", "batch_size=4"]
+    settings = ["pretrain=1 epochs", "gan=1 epochs"]
     prepare(scenes, tmp_path, *settings, progress=True, tensorboard=True).train()
     with Image.open(tmp_path / "output/tiny/progress.gif") as gif:
         assert gif.n_frames == 2
@@ -459,7 +460,7 @@ def test_event_files_that_fail_stop_no_training(scenes, tmp_path, eager):
 
 def test_crops_of_a_run_are_those_of_the_seed(scenes, tmp_path, eager):
     run = prepare(scenes, tmp_path)
-    again = data.Batches(run.split.train, 2, "random", 24, 3, ("flip", "turn"))
+    again = data.Batches(run.split.train, 4, "random", 24, 3, ("flip", "turn"))
     for ours, theirs in zip(run.batches.batch(2, 1), again.batch(2, 1), strict=True):
         assert np.array_equal(ours, theirs)
     run.folder.unlock()
