@@ -347,25 +347,12 @@ class Batches:
       "rotate_10": turned by up to 10 degrees (any whole number) to either side, without
       black corners: by less where the image is too small. With "random" crops only;
       "flip": left and right exchanged, or not; "turn": 0 to 3 quarter turns.
-    Raises UserError for what cannot be.
+    Raises UserError for no image; recipes.check tells of the other arguments.
     """
 
     def __init__(self, found, batch_size, crop, high_size, seed, augment=()):
         if not found:
             raise UserError("there is no image to make batches of.")
-        if batch_size < 1:
-            raise UserError(f"batch_size={batch_size}: it must be at least 1.")
-        if high_size < images.SCALE or high_size % images.SCALE:
-            raise UserError(
-                f"high_size={high_size}: it must be a multiple of {images.SCALE}."
-            )
-        if crop not in ("center", "random", "resize"):
-            raise UserError(f"crop={crop}: choose center, random or resize.")
-        for word in augment:
-            if not re.fullmatch(r"flip|turn|rotate_\d+", word):
-                raise UserError(f"augment={word}: choose from flip, turn, rotate_10.")
-            if word.startswith("rotate") and crop != "random":
-                raise UserError(f"augment={word} needs crop=random, not {crop}.")
         self.found, self.batch_size, self.seed = list(found), batch_size, seed
         self.crop, self.high_size, self.augment = crop, high_size, augment
 

@@ -533,16 +533,8 @@ def test_rotation_turns_by_up_to_its_degrees_about_the_middle():
 
 def test_batches_that_cannot_be():
     good = flat(4)
-    for arguments, words in {
-        ((), 2, "center", 8, 0): "no image",
-        (tuple(good), 0, "center", 8, 0): "batch_size=0",
-        (tuple(good), 2, "center", 10, 0): "high_size=10: .* multiple of 4",
-        (tuple(good), 2, "middle", 8, 0): "crop=middle: choose center",
-        (tuple(good), 2, "random", 8, 0, ("flop",)): "augment=flop",
-        (tuple(good), 2, "center", 8, 0, ("rotate_10",)): "needs crop=random",
-    }.items():
-        with pytest.raises(UserError, match=words):
-            data.Batches(*arguments)
+    with pytest.raises(UserError, match="no image"):
+        data.Batches([], 2, "center", 8, 0)
     for crop in ("center", "random"):
         batches = data.Batches(good, 2, crop, 20, 0)
         with pytest.raises(UserError, match="picture: an image of 16x16 is smaller"):
