@@ -24,14 +24,19 @@ def check_terms(terms, extractor, high_size):
             raise UserError(
                 f"There is no content term {term!r} here, only {', '.join(known)}."
             )
-    if extractor is not None:
-        try:
-            extractor.compute_output_spec(KerasTensor((1, high_size, high_size, 3)))
-        except ValueError:
-            raise UserError(
-                f"high_size={high_size} leaves nothing of an image at "
-                f"{', '.join(terms)}: set a larger one, or shallower features"
-            ) from None
+    if extractor is None:
+        return
+    try:
+        blank = KerasTensor((1, high_size, high_size, 3))
+        found = extractor.compute_output_spec(blank).values()
+        smallest = min(min(each.shape) for each in found)
+    except ValueError:  # of some versions of Keras; others go on with no pixels
+        smallest = 0
+    if smallest < 1:
+        raise UserError(
+            f"high_size={high_size} leaves nothing of an image at "
+            f"{', '.join(terms)}: set a larger one, or shallower features"
+        )
 
 
 def content_loss(
