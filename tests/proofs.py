@@ -149,15 +149,18 @@ def prove_notebook(folder, data, kills, seed):
     import nbclient
     import test_notebooks as notebooks
 
+    def settings_of(root):
+        return notebooks.coco(root, data) + 'SETTINGS += ["gan=2 epochs"]\n'
+
     moments, equal = random.Random(seed), 0
     with notebooks.Book("SRGAN_coco", folder) as book:
         keys = [cell.id for cell in notebooks.code(book.cells)]
-        book.run("training", settings=notebooks.coco("whole_notebook", data))
+        book.run("training", settings=settings_of("whole_notebook"))
     for number in range(kills):
         # Half of them amid the training, which is by far the longest of the cells.
         key = moments.choice([*keys, *["training"] * len(keys)])
         step, root = moments.randint(1, 10), f"notebook_{number}"
-        settings = notebooks.coco(root, data)
+        settings = settings_of(root)
         kill = "\nimport os\nos.kill(os.getpid(), 9)"
         if key == "training":
             key, kill = "standing", notebooks.AT_STEP.format(step, 9)
