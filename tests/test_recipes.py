@@ -246,6 +246,7 @@ def test_discriminators_have_the_pinned_parameters(size):
 
 SMALL = [
     "filters=8", "discriminator_filters=4", "batch_size=2", "validate_images=1",
+    "high_size=32", "validate_size=32",
     "sample_images=1", "save_every=1 steps", "validate_every=1 steps", "limit=0",
 ]  # fmt: skip
 RANDOM = dict.fromkeys(
@@ -275,9 +276,7 @@ def saved(path):
 
 def small(recipe):
     """With its own generator, losses, data, labels and learning rates."""
-    size = 80 if "inception_resnet_v2" in str(recipe.content) else 32
-    settings = [*SMALL, f"high_size={size}", f"validate_size={size}"]
-    settings += [] if recipe.generator == "deconv" else ["residual_blocks=1"]
+    settings = [*SMALL, *["residual_blocks=1"] * (recipe.generator != "deconv")]
     settings += [
         f"{stage}=2 steps"
         for stage in ("pretrain", "gan")
