@@ -77,8 +77,10 @@ def eager_whole(scenes, tmp_path_factory):
     """The same, its steps not compiled: rounded otherwise, and sooner done."""
     root = tmp_path_factory.mktemp("eager")
     tf.config.run_functions_eagerly(True)
-    assert prepare(scenes, root).train() is None
-    tf.config.run_functions_eagerly(False)
+    try:
+        assert prepare(scenes, root).train() is None
+    finally:
+        tf.config.run_functions_eagerly(False)
     return root
 
 
