@@ -105,9 +105,21 @@ class RunFolder:
                 source.unlink(missing_ok=True)
                 del self._pending[final]
             except OSError as error:
+                with contextlib.suppress(OSError):  # half of it would take up room
+                    partial.unlink(missing_ok=True)
                 self._warn(error)
                 return
         self._failing = False
+
+    def unwritten(self):
+        """In words, which files the root lacks or has as they were; "" for none."""
+        if not self._pending:
+            return ""
+        names = ", ".join(sorted(str(path) for path in self._pending))
+        return (
+            f"{self.root} fails: not written as they are now: {names}; copies are in "
+            f"{self.local}. Make room or mount it again, then give the same command"
+        )
 
     def put_text(self, path, text):
         self.put(path, lambda local: local.write_text(text))

@@ -324,6 +324,8 @@ def _train(options):
         place = bar.saved or "the step it began with"
         print(f"stopped at {place}: the same command goes on from there")
         return 128 + received
+    if run.folder.unwritten():  # as the run has told
+        return 1
     print(f"done: {run.folder.generator}, {run.folder.curves}, {run.folder.samples}/")
     return 0
 

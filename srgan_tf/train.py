@@ -280,8 +280,11 @@ class Run:
                         self._train_stage(stage, signals)
             if self.step == self.first_step:  # perhaps killed just after a save
                 self._publish()
+                self._write_loss_log()
         finally:
             self.folder.unlock()
+        if words := self.folder.unwritten():
+            self.log({"message": words})
         return signals.received
 
     def _train_stage(self, stage, signals):

@@ -267,8 +267,11 @@ def test_failing_drive_never_stops_a_training(
     monkeypatch.setattr(shutil, "copyfile", failing)
     monkeypatch.setattr(shutil, "copyfileobj", failing)
     assert run.train() == signal.SIGINT
-    assert len(messages) == 1
+    assert len(messages) == 2  # once as it begins to fail, and at the end
+    assert "not written as they are now: " in messages[1]
+    assert str(tmp_path / "models/tiny.h5") in messages[1]
     assert not list((tmp_path / "models/tiny").glob("*.json"))
+    assert not list(tmp_path.rglob(".*.part"))
     monkeypatch.undo()
     assert prepare(scenes, tmp_path).train() is None
     assert losses(tmp_path) == losses(eager_whole)
