@@ -163,8 +163,8 @@ class Run:
             ) from None
         if "run_id" not in frozen:  # shipped with the project, without its checkpoints
             raise UserError(
-                f"{path} tells of a model that {self.folder.generator} holds: give "
-                "another --root or --run, so that it is not overwritten"
+                f"{path} tells of a model trained elsewhere: give another --root or "
+                f"--run, so that {self.folder.generator} is not overwritten"
             )
         return frozen
 
