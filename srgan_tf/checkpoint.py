@@ -50,13 +50,15 @@ class RunFolder:
         self.info = self.root / "info" / f"{run}.json"
         self.summary = self.root / "info" / f"{run}_summary.txt"
         self.run_id = None  # that local copies must have; None until info is written
+        self.only_local = None  # the newest checkpoint, if the root lacks it
         self._pending = {}  # {path: local copy}, the newest first
         self._failing = False
         self._lock = None
 
     def best(self, measure):
-        """The file of the generator that was best by "psnr" or "ssim"."""
-        return self.root / "models" / f"{self.run}.best_{measure}.h5"
+        """The file of the generator that was best by "psnr_y" or "ssim_y"."""
+        name = f"{self.run}.best_{measure.removesuffix('_y')}.h5"
+        return self.root / "models" / name
 
     def lock(self):
         """Hold the run for this process; UserError naming the one that has it."""
@@ -85,15 +87,15 @@ class RunFolder:
 
     def put(self, path, write):
         """Make the file at `path` by write(local path); try again if the root fails."""
-        name = f"{path.parent.name}-{path.name}"
-        local = self.local / name
-        self.local.mkdir(parents=True, exist_ok=True)
+        made = self.local / f"new-{path.name}"
+        local = self._waiting() / path.relative_to(self.root)
         try:
-            write(local)
+            local.parent.mkdir(parents=True, exist_ok=True)
+            write(made)
+            os.replace(made, local)
         except OSError as error:
             raise self._no_room(error.strerror or error) from error
-        # The newest first: a path that can never be written must not hold it up.
-        self._pending = {path: local, **self._pending}
+        self._pending = {path: local, **self._pending}  # the newest first
         for final, source in list(self._pending.items()):
             partial = final.with_name(f".{final.name}.part")
             try:
@@ -107,22 +109,38 @@ class RunFolder:
             except OSError as error:
                 with contextlib.suppress(OSError):  # half of it would take up room
                     partial.unlink(missing_ok=True)
+                # Next time after the others: it must not hold them up.
+                self._pending[final] = self._pending.pop(final)
                 self._warn(error)
                 return
         self._failing = False
 
+    def _waiting(self):
+        """The folder of copies that the root lacks, under their names there."""
+        return self.local / f"waiting-{self.run_id}"
+
+    def take_up(self):
+        """Try again what an earlier process of this run could not write."""
+        for local in self._waiting().rglob("*"):
+            if local.is_file():
+                self._pending[self.root / local.relative_to(self._waiting())] = local
+
     def unwritten(self):
-        """In words, which files the root lacks or has as they were; "" for none."""
-        if not self._pending:
+        """In words, what the root lacks or has as it was; "" for nothing."""
+        names = sorted(str(path) for path in self._pending)
+        if self.only_local:
+            names.insert(0, str(self.checkpoints / self.only_local.name))
+        if not names:
             return ""
-        names = ", ".join(sorted(str(path) for path in self._pending))
+        more = f" and {len(names) - 4} more" if len(names) > 4 else ""
         return (
-            f"{self.root} fails: not written as they are now: {names}; copies are in "
-            f"{self.local}. Make room or mount it again, then give the same command"
+            f"{self.root} fails: not written as they are now: {', '.join(names[:4])}"
+            f"{more}; copies are in {self.local}. Make room or mount it again, then "
+            "give the same command"
         )
 
     def put_text(self, path, text):
-        self.put(path, lambda local: local.write_text(text))
+        self.put(path, lambda local: local.write_text(text, encoding="utf-8"))
 
     def _no_room(self, reason):
         return UserError(
@@ -192,10 +210,12 @@ class RunFolder:
             self._warn(error)
             _write_manifest(local.with_suffix(".json"), manifest)
             self._delete_old(local)
+            self.only_local = local
             return local
         for path in self.local.glob("checkpoint-*"):
             path.unlink(missing_ok=True)
         self._delete_old(final)
+        self.only_local = None
         return final
 
     def _free_stem(self, step):
@@ -242,7 +262,9 @@ class RunFolder:
             damage = _damage(path)
             if not damage:
                 manifest = json.loads(path.read_bytes())
-                return path.with_name(manifest["file"]), manifest
+                weights = path.with_name(manifest["file"])
+                self.only_local = weights if path.parent == self.local else None
+                return weights, manifest
             self.log({"message": f"{path.with_suffix('')}: {damage}; passed over"})
         if manifests:
             raise UserError(

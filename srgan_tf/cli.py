@@ -225,13 +225,7 @@ def _add_training(parser, validate, **options):
         "--precision", metavar="P",
         help="float32, mixed_float16, mixed_bfloat16 or auto",
     )  # fmt: skip
-    parser.add_argument(
-        "--vgg-weights", metavar="FILE", help="VGG19 weights (or Keras downloads them)"
-    )
-    parser.add_argument(
-        "--weights", nargs="+", action="extend", default=[], metavar="NETWORK=FILE",
-        help="weights of another feature network, such as resnet18=FILE",
-    )  # fmt: skip
+    _add_weights(parser, "VGG19 weights (or Keras downloads them)")
     parser.add_argument(
         "--memory", type=float, default=2.0, metavar="GIB",
         help="keep decoded images in memory up to this (2)",
@@ -270,24 +264,31 @@ def add_selection(parser, limit=0):
     )  # fmt: skip
 
 
+def _add_weights(parser, words):
+    parser.add_argument("--vgg-weights", metavar="FILE", help=words)
+    parser.add_argument(
+        "--weights", nargs="+", action="extend", default=[], metavar="NETWORK=FILE",
+        help="weights of another feature network, such as inception_v3=FILE",
+    )  # fmt: skip
+
+
+def _weights(options):
+    """{feature network: file of its weights}, as the features take them."""
+    return {"vgg19": options.vgg_weights, **_single(options.weights, "--weights")}
+
+
 def _add_embedding(parser, default):
     parser.add_argument(
         "--features", default=default, metavar="NAME",
         help=f"of FID and KID: inception, vgg19:LAYER, random or none ({default})",
-    )  # fmt: skip
-    parser.add_argument(
-        "--inception-weights", metavar="FILE",
-        help="InceptionV3 weights (else Keras downloads them)",
     )  # fmt: skip
 
 
 def add_features(parser):
     """The options of FID's features, for FID.py too."""
     _add_embedding(parser, "inception")
-    parser.add_argument(
-        "--vgg-weights", metavar="FILE",
-        help="VGG19 weights: the distance of its features is measured too",
-    )  # fmt: skip
+    words = "VGG19 weights: the distance of its features is measured too"
+    _add_weights(parser, words)
 
 
 def _train(options):
@@ -315,11 +316,9 @@ def _train(options):
         print("\n".join(f"{name:{width}}  {value}" for name, value in facts.items()))
         return 0
     print(run.standing(), file=sys.stderr)
-    bar.begin(run.first_step, run.last_step)
-    try:
+    with bar:  # an error is then told on a line of its own
+        bar.begin(run.last_step, run.first_step)
         received = run.train()
-    finally:
-        bar.close()  # an error is then told on a line of its own
     if received:
         place = bar.saved or "the step it began with"
         print(f"stopped at {place}: the same command goes on from there")
@@ -342,27 +341,31 @@ def _training(options):
     return settings, {
         "root": options.root,
         "seed": options.seed,
-        "weights": {
-            "vgg19": options.vgg_weights,
-            **_single(options.weights, "--weights"),
-        },
+        "weights": _weights(options),
         "memory_budget": int(options.memory * 2**30),
     }
 
 
 class _Bar:
-    """Events of a run as a progress bar and lines above it."""
+    """Events as a progress bar, of steps or of images, and lines above it."""
 
     def __init__(self):
         self._bar, self.saved = None, None
 
-    def begin(self, first, last):
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *error):
+        if self._bar is not None:
+            self._bar.close()
+
+    def begin(self, total, first=0, unit="step"):
         import tqdm
 
-        self.close()
+        self.__exit__()
         self.saved = None
         self._bar = tqdm.tqdm(
-            total=last, initial=first, unit="step", dynamic_ncols=True,
+            total=total, initial=first, unit=unit, dynamic_ncols=True,
             mininterval=1.0, smoothing=0.05,
         )  # fmt: skip
 
@@ -379,30 +382,32 @@ class _Bar:
                 self._write(f"doctor: {words}")
         elif "saved" in event:
             self.saved = event["saved"]
+        elif "run" in event:
+            self.begin(event["last"], event["first"])
+        elif "image" in event:
+            if self._bar is None or self._bar.unit != "image":
+                self.begin(event["images"], unit="image")
+            self._bar.update(event["image"] - self._bar.n)  # perhaps a part of one
         elif "images" in event and self._bar is not None:
-            self._bar.update(1)
-            rate = (self._bar.format_dict["rate"] or 0) * event["images"]
-            shown = {
-                "loss": f"{event['perceptual']:.4g}",
-                "images/s": f"{rate:.1f}",
+            self._step(event)
+
+    def _step(self, event):
+        self._bar.update(1)
+        rate = (self._bar.format_dict["rate"] or 0) * event["images"]
+        shown = {"loss": f"{event['perceptual']:.4g}", "images/s": f"{rate:.1f}"}
+        if "discriminator" in event:
+            shown |= {
+                "discriminator": f"{event['discriminator']:.3f}",
+                "D(real)": f"{event['d_real']:.2f}",
+                "D(fake)": f"{event['d_fake']:.2f}",
             }
-            if "discriminator" in event:
-                shown |= {
-                    "discriminator": f"{event['discriminator']:.3f}",
-                    "D(real)": f"{event['d_real']:.2f}",
-                    "D(fake)": f"{event['d_fake']:.2f}",
-                }
-            self._bar.set_postfix(shown, refresh=False)
+        self._bar.set_postfix(shown, refresh=False)
 
     def _write(self, line):
         if self._bar is None:
             print(line, file=sys.stderr)
         else:
             self._bar.write(line, file=sys.stderr)
-
-    def close(self):
-        if self._bar is not None:
-            self._bar.close()
 
 
 def _recipes(options):
@@ -479,9 +484,10 @@ def compare_command(options):
     _start_keras()
     from srgan_tf import compare, report
 
-    weights = {"vgg19": options.vgg_weights, "inception_v3": options.inception_weights}
-    gauges = compare.Gauges(options.features, weights, options.crop, options.quality)
-    with _ImageBar() as bar:
+    gauges = compare.Gauges(
+        options.features, _weights(options), options.crop, options.quality
+    )
+    with _Bar() as bar:
         reports, rows = compare.compare(
             high, models, finished, low, gauges,
             high_size=options.high_size, crop_mode=options.crop_mode,
@@ -498,38 +504,24 @@ def _ablate(options):
     _start_keras()
     from srgan_tf import ablate, compare, datasets
 
-    weights = {"inception_v3": options.inception_weights, **common["weights"]}
+    weights = dict(common["weights"])
     if not options.features.startswith("vgg19"):
         del weights["vgg19"]  # its features' distance is slow, and not in the table
     gauges = compare.Gauges(options.features, weights)
-    bar = _Bar()
-    with _ImageBar() as compared:
-
-        def log(event):
-            if "image" in event:
-                bar.close()
-                compared(event)
-            elif "run" in event:
-                bar.begin(event["first"], event["last"])
-            else:
-                bar(event)
-
-        try:
-            results = ablate.run(
-                options.recipes,
-                datasets.local(options.data, log=bar),
-                datasets.local(options.validate, log=bar),
-                settings,
-                gauges=gauges,
-                output=options.output,
-                high_size=options.high_size,
-                crop_mode=options.crop_mode,
-                limit=options.limit,
-                log=log,
-                **common,
-            )
-        finally:
-            bar.close()
+    with _Bar() as bar:
+        results = ablate.run(
+            options.recipes,
+            datasets.local(options.data, log=bar),
+            datasets.local(options.validate, log=bar),
+            settings,
+            gauges=gauges,
+            output=options.output,
+            high_size=options.high_size,
+            crop_mode=options.crop_mode,
+            limit=options.limit,
+            log=bar,
+            **common,
+        )
     if results["stopped"]:
         *_, name = results["recipes"]
         place = bar.saved or "the step it began with"
@@ -562,7 +554,7 @@ def _gallery(options):
     _start_keras()
     from srgan_tf import report, testset
 
-    with _ImageBar() as bar:
+    with _Bar() as bar:
         wanted = {name: paths for name, paths in finished.items() if name in panels}
         test_set = testset.TestSet(
             list(high), finished=wanted,
@@ -582,7 +574,7 @@ def _upscale(options):
         raise UserError("--blend and --with go together: --blend 0.5 --with FILE.h5")
     from srgan_tf import jobs
 
-    with _ImageBar() as bar:
+    with _Bar() as bar:
         found, failed = jobs.plan(options.paths, options.output, options.format, bar)
         _start_keras()
         from srgan_tf import networks, upscale
@@ -621,29 +613,3 @@ def _single(values, option):
         if len(paths) > 1:
             raise UserError(f"{option} {name} is given twice: name one otherwise")
     return {name: path for name, (path,) in named.items()}
-
-
-class _ImageBar:
-    """Images done as a bar, messages as lines above it."""
-
-    def __init__(self):
-        self._bar = None
-
-    def __enter__(self):
-        return self
-
-    def __call__(self, event):
-        import tqdm
-
-        if "message" in event:
-            tqdm.tqdm.write(event["message"], file=sys.stderr)
-            return
-        if self._bar is None:
-            total = event["images"]
-            self._bar = tqdm.tqdm(total=total, unit="image", dynamic_ncols=True)
-        self._bar.n = event["image"]  # perhaps a part of an image
-        self._bar.update(0)
-
-    def __exit__(self, *error):
-        if self._bar is not None:
-            self._bar.close()

@@ -261,13 +261,8 @@ def _read_features(path, shape):
 def _keep_features(path, vectors):
     """All of them: mean, covariance, kernels and resamples follow from no less."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with open(partial, "wb") as file:
-            np.savez(file, features=vectors)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with images.whole(path) as partial, open(partial, "wb") as file:
+        np.savez(file, features=vectors)
 
 
 def _summarise(names, scores, vectors, independent):

@@ -28,7 +28,6 @@ class Backbone:
 
     title: str
     build: Callable[..., keras.Model]
-    option: str  # how the command line takes a file of weights
     file: str  # the published weights' name
     url: str
     md5: str | None = None
@@ -91,30 +90,27 @@ TORCH = {"mean": (123.675, 116.28, 103.53), "deviation": (58.395, 57.12, 57.375)
 # (Ledig et al. 2017, 3.2). The other networks' features are compared as they are.
 BACKBONES = {
     "vgg19": Backbone(
-        "VGG19", keras.applications.VGG19, "--vgg-weights FILE", divisor=12.75,
+        "VGG19", keras.applications.VGG19, divisor=12.75,
         **_keras("vgg19/vgg19", "253f8cb515780f3b799900260a226db6"), **CAFFE,
     ),
     "resnet18": Backbone(  # keras-hub's resnet_18_imagenet was made of the same file
-        "ResNet-18", _resnet((2, 2, 2, 2)), "--weights resnet18=FILE",
+        "ResNet-18", _resnet((2, 2, 2, 2)),
         **_timm("resnet18.a1_in1k"), **TORCH,
     ),
     "resnet34": Backbone(
-        "ResNet-34", _resnet((3, 4, 6, 3)), "--weights resnet34=FILE",
+        "ResNet-34", _resnet((3, 4, 6, 3)),
         **_timm("resnet34.a1_in1k"), **TORCH,
     ),
     "resnet50": Backbone(
-        "ResNet50", keras.applications.ResNet50, "--weights resnet50=FILE",
-        by_name=False,
+        "ResNet50", keras.applications.ResNet50, by_name=False,
         **_keras("resnet/resnet50", "4d473c1dd8becc155b73f8504c6f6626"), **CAFFE,
     ),
     "inception_v3": Backbone(
-        "keras InceptionV3", keras.applications.InceptionV3, "--inception-weights FILE",
-        by_name=False,
+        "keras InceptionV3", keras.applications.InceptionV3, by_name=False,
         **_keras("inception_v3/inception_v3", "bcbd6486424b2319ff4ef7d526e38f63"),
     ),
     "inception_resnet_v2": Backbone(
-        "InceptionResNetV2", keras.applications.InceptionResNetV2,
-        "--weights inception_resnet_v2=FILE", by_name=False,
+        "InceptionResNetV2", keras.applications.InceptionResNetV2, by_name=False,
         **_keras(
             "inception_resnet_v2/inception_resnet_v2",
             "d19885ff4a710c122648d3b5c3b684e4",
@@ -279,14 +275,20 @@ def _download(backbone, terms):
         raise UserError(
             f"{', '.join(terms)} needs the weights {backbone.file}, which could not be "
             f"downloaded ({_line(error)}): go online or put that file into "
-            f"~/.keras/models, or name a copy of it with {backbone.option}."
+            f"~/.keras/models, or name a copy of it with {_option(terms)}."
         ) from error
+
+
+def _option(terms):
+    """How the command line takes a file of weights for the network of these terms."""
+    name = terms[0].partition("/")[0]
+    return "--vgg-weights FILE" if name == "vgg19" else f"--weights {name}=FILE"
 
 
 def _load(needed, path, backbone, whole, terms):
     """Read the weights of the layers needed; nothing in the file is executed."""
     ways_out = (
-        f"give {backbone.file} with {backbone.option}, or leave that option out to "
+        f"give {backbone.file} with {_option(terms)}, or leave that option out to "
         "have it downloaded."
     )
     try:

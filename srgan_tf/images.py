@@ -4,6 +4,7 @@ Pillow reads and writes nearly everything. OpenCV helps where Pillow cannot: it 
 the 16 bits of a colour PNG or TIFF, which Pillow would cut to 8.
 """
 
+import contextlib
 import dataclasses
 import io
 import os
@@ -233,14 +234,21 @@ def write_image(path, image):
     if suffix not in EXTENSIONS:
         raise UserError(f"{path} has no known suffix: use {', '.join(EXTENSIONS)}.")
     check_size(path, *image.pixels.shape[:2])
-    partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.partial")
     try:
-        with open(partial, "xb") as file:
+        with whole(path) as partial, open(partial, "xb") as file:
             _encode(image, suffix, file)
-        os.replace(partial, path)
     except OSError as error:
         reason = error.strerror or error
         raise UserError(f"{path} cannot be written ({reason}).") from error
+
+
+@contextlib.contextmanager
+def whole(path):
+    """The path of a file to write beside `path`, which it replaces if nothing fails."""
+    partial = path.with_name(f".{os.getpid()}-{threading.get_ident()}.partial")
+    try:
+        yield partial
+        os.replace(partial, path)
     finally:
         partial.unlink(missing_ok=True)
 

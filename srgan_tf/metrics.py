@@ -1,6 +1,5 @@
 """PSNR, SSIM, Fréchet distance, KID and their bootstrap: pure functions on arrays."""
 
-import dataclasses
 import itertools
 
 import numpy as np
@@ -94,38 +93,24 @@ def _comparable(a, b, crop, luma, smallest):
     return as_stored(images.luma(a)), as_stored(images.luma(b))
 
 
-@dataclasses.dataclass(frozen=True)
-class GaussianStatistics:
-    """A Gaussian fitted to features; nothing of its rank or digits is lost.
+def _gaussian(features):
+    """Mean, float64 [dimensions], and factor, float64 [rows, dimensions], of features.
 
-    mean: float64 [dimensions].
-    factor: float64 [rows, dimensions], rows <= dimensions, with covariance =
-    transpose(factor) @ factor: the centred features over sqrt(images - 1), or of many
-    images their triangular QR factor. Both arrays fit an .npz without pickle.
-    """
-
-    mean: np.ndarray
-    factor: np.ndarray
-
-
-def gaussian_statistics(features):
-    """GaussianStatistics of features, float [images, dimensions].
-
-    Raises UserError for fewer than two images or features that are not finite.
+    transpose(factor) @ factor is their covariance: the factor is the centred features
+    over sqrt(images - 1), or of many images their triangular QR factor.
     """
     features = _checked(features)
     mean = features.mean(axis=0)
     factor = (features - mean) / np.sqrt(len(features) - 1)
     if len(factor) > len(mean):
         (factor,) = scipy.linalg.qr(factor, overwrite_a=True, mode="r")
-    return GaussianStatistics(mean, factor[: len(mean)])
+    return mean, factor[: len(mean)]
 
 
 def frechet_distance(features_a, features_b):
     """Fréchet distance between Gaussians fitted to two sets of features.
 
-    features_a, features_b: float [images, dimensions], at least two images each, or
-    GaussianStatistics computed before.
+    features_a, features_b: float [images, dimensions], at least two images each.
     Returns a float >= 0, in squared feature units. Computed in float64; exact for any
     rank: trace((S1·S2)^½), the sum of the roots of the eigenvalues of S1·S2, is the sum
     of the singular values of factor1·factor2ᵀ, of at most min(images, dimensions) rows.
@@ -133,14 +118,11 @@ def frechet_distance(features_a, features_b):
     Raises UserError for fewer than two images, different dimensions, or non-finite
     features. Heusel et al. 2017, eq. 6.
     """
-    a, b = (
-        each if isinstance(each, GaussianStatistics) else gaussian_statistics(each)
-        for each in (features_a, features_b)
-    )
-    _require_same(a.mean.size, b.mean.size, "dimensions")
-    root = scipy.linalg.svdvals(a.factor @ b.factor.T).sum()
-    spread = np.square(a.factor).sum() + np.square(b.factor).sum() - 2 * root
-    return float(max(0.0, np.square(a.mean - b.mean).sum() + spread))
+    (mean_a, a), (mean_b, b) = map(_gaussian, (features_a, features_b))
+    _require_same(mean_a.size, mean_b.size, "dimensions")
+    root = scipy.linalg.svdvals(a @ b.T).sum()
+    spread = np.square(a).sum() + np.square(b).sum() - 2 * root
+    return float(max(0.0, np.square(mean_a - mean_b).sum() + spread))
 
 
 def kid(features_a, features_b, paired):

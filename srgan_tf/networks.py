@@ -437,15 +437,10 @@ def save_generator(model, path):
         file.attrs.update(dataclasses.asdict(model.settings))
         write_variables(file.create_group("weights"), model.weights)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    with images.whole(path) as partial, open(partial, "wb") as file:
+        file.write(content.getbuffer())
+        file.flush()
+        os.fsync(file.fileno())
 
 
 def load_generator(path):

@@ -5,7 +5,6 @@ Figures are plain objects, without pyplot: nothing is global, nothing needs a sc
 
 import csv
 import math
-import os
 import pathlib
 import re
 
@@ -451,7 +450,9 @@ def write_progress(pictures, path, limit=60):
     first, *others = _frames([pictures[index] for index in chosen])
     options = {"duration": [*[200] * (count - 1), 3000], "loop": 0}  # milliseconds
     options |= {"format": "GIF", "save_all": True, "append_images": others}
-    _write_whole(path, lambda partial: first.save(partial, **options))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with images.whole(path) as partial:
+        first.save(partial, **options)
 
 
 def _frames(pictures):
@@ -478,14 +479,6 @@ def save_figure(figure, path):
     if path.suffix.lower() != ".png":
         raise UserError(f"{path}: figures are PNG files: name one that ends in .png.")
     options = {"format": "png", "dpi": DPI, "metadata": {"Software": None}}
-    _write_whole(path, lambda partial: figure.savefig(partial, **options))
-
-
-def _write_whole(path, write):
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.part")
-    try:
-        write(partial)
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
+    with images.whole(path) as partial:
+        figure.savefig(partial, **options)

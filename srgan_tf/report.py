@@ -4,7 +4,6 @@ import csv
 import io
 import json
 import math
-import os
 import pathlib
 
 from . import UserError, images, plots
@@ -199,12 +198,8 @@ def _bar(cells, metric):
 
 def write_text(path, text):
     """A text file, whole or not at all."""
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
+    with images.whole(path) as partial:
         partial.write_text(text, encoding="utf-8")
-        os.replace(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
 
 
 def gallery(test_set, panels, models=None, zoom=None, log=None):

@@ -7,7 +7,6 @@ import io
 import json
 import math
 import platform
-import shutil
 import signal
 import subprocess
 import threading
@@ -135,10 +134,10 @@ class Run:
         self.stages = recipes.stages(recipe, self.batches.steps_per_epoch)
         self.last_step = self.stages[-1].last_step
         self.first_step, self.rows, self.sums, self.best = 0, [], {}, {}
-        self.columns = plots.parse_loss_log(self._loss_log())  # of the rows, typed
         if frozen:
             self._check_settings(frozen)
             self.folder.run_id = frozen["run_id"]
+            self.folder.take_up()
             if newest := self.folder.newest_checkpoint():
                 self._restore(*newest)
         elif writes:
@@ -155,7 +154,7 @@ class Run:
         if not path.exists():
             return None
         try:
-            frozen = json.loads(path.read_text())
+            frozen = json.loads(path.read_text("utf-8"))
             frozen["split"], frozen["recipe"], frozen["seed"], frozen["precision"]
         except (ValueError, KeyError, TypeError):
             raise UserError(
@@ -219,7 +218,6 @@ class Run:
             raise UserError(f"{path}: the optimizers were not restored as saved")
         self.first_step = step
         self.rows = list(csv.DictReader(io.StringIO(loss_log.decode())))
-        self.columns = plots.parse_loss_log(self._loss_log())
         self.sums, self.best = manifest["sums"], manifest["best"]
         self._check_best()
         self.log({"message": f"resumed from {path}"})
@@ -227,7 +225,7 @@ class Run:
     def _check_best(self):
         """The best so far must be those in their files, which no checkpoint holds."""
         for name in list(self.best) if self.recipe.keep_best else ():
-            path, step = self._best(name), self.best[name][1]
+            path, step = self.folder.best(name), self.best[name][1]
             try:
                 found = networks.load_generator(path).settings.step
             except UserError:
@@ -278,8 +276,11 @@ class Run:
                 for stage in self.stages:
                     if self.step < stage.last_step and not signals.received:
                         self._train_stage(stage, signals)
-            if self.step == self.first_step:  # perhaps killed just after a save
-                self._publish()
+            if self.first_step == self.last_step:  # perhaps killed just after a save
+                if self.folder.only_local:
+                    self.save(self.stages[-1])
+                else:
+                    self._publish()
                 self._write_loss_log()
         finally:
             self.folder.unlock()
@@ -367,6 +368,7 @@ class Run:
             **{name: sums[name] / sums["steps"] for name in MEASURES if name in sums},
             **scores,
         }
+        before = {kind for kind, _ in doctor.examine(self.columns)}
         self.rows.append(
             {
                 name: f"{row[name]:.9g}" if isinstance(row[name], float) else row[name]
@@ -374,32 +376,29 @@ class Run:
                 if name in row
             }
         )
-        before = {kind for kind, _ in doctor.examine(self.columns)}
-        newest = plots.parse_loss_log(self._loss_log(self.rows[-1:]))
-        for name, values in self.columns.items():
-            values += newest[name]
         findings = doctor.examine(self.columns)
         self.rows[-1]["doctor"] = "; ".join(words for _, words in findings)
-        self.columns["doctor"][-1] = self.rows[-1]["doctor"]
         for name in ("psnr_y", "ssim_y") if scores else ():
             if scores[name] > self.best.get(name, [-math.inf])[0]:
                 self.best[name] = [scores[name], self.step]
                 if self.recipe.keep_best:
-                    self._put_generator(self._best(name))
+                    self._put_generator(self.folder.best(name))
         self._write_loss_log()
         if self.events:
             self.events.scalars(row)
         new = [words for kind, words in findings if kind not in before]
         self.log({"epoch": epoch, **row, "doctor": new})
 
-    def _best(self, name):
-        return self.folder.best(name.removesuffix("_y"))
+    @property
+    def columns(self):
+        """The loss log so far, typed: {column: values}."""
+        return plots.parse_loss_log(self._loss_log())
 
-    def _loss_log(self, rows=None):
+    def _loss_log(self):
         text = io.StringIO()
         writer = csv.DictWriter(text, plots.LOG_COLUMNS, lineterminator="\n")
         writer.writeheader()
-        writer.writerows(self.rows if rows is None else rows)
+        writer.writerows(self.rows)
         return text.getvalue()
 
     def _write_loss_log(self):
@@ -416,16 +415,12 @@ class Run:
         self.log({"picture": picture, "of": epoch})
 
     def _write_progress(self):
-        local = self.folder.local / "progress.gif"
+        path = self.folder.progress
         try:  # a Drive that cannot be read now must not stop the training
             pictures = plots.sample_pictures(self.folder.samples)
-            plots.write_progress(pictures, local)
+            self.folder.put(path, lambda local: plots.write_progress(pictures, local))
         except (OSError, UserError) as error:
-            self.log({"message": f"no {self.folder.progress.name} this time ({error})"})
-        else:
-            self.folder.put(
-                self.folder.progress, lambda copy: shutil.copyfile(local, copy)
-            )
+            self.log({"message": f"no {path.name} this time ({error})"})
 
     def standing(self):
         """In words, where the run stands and what is left at the speed of late."""
@@ -560,9 +555,9 @@ def versions():
     """Versions that a result depends on, and the library's commit where known."""
     try:
         commit = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=Path(__file__).parent,
+            ["git", "log", "-1", "--format=%H", "--", "."], cwd=Path(__file__).parent,
             capture_output=True, text=True, check=False,
-        ).stdout.strip()  # fmt: skip
+        ).stdout.strip()  # fmt: skip  (nothing, if it is within another project's)
     except OSError:  # no git on this machine
         commit = ""
     return {

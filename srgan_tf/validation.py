@@ -4,7 +4,7 @@ import functools
 
 import numpy as np
 
-from srgan_tf import doctor, images, metrics, networks, plots
+from srgan_tf import data, doctor, images, metrics, networks, plots
 
 TITLES = ("low", "bicubic", "super-resolved", "high")
 
@@ -22,11 +22,8 @@ class Validation:
     def pairs(self, count):
         """(low, high), uint8, of the first `count` images, one after another."""
         for source in self.sources[:count]:
-            pixels = source.pixels()
-            if self.recipe.crop == "resize":
-                high = images.bicubic_resize(pixels, (self.size, self.size))
-            else:
-                high = images.center_crop(pixels, self.size)
+            how = "resize" if self.recipe.crop == "resize" else "center"
+            high = data.cut(source.pixels(), how, self.size)
             yield images.bicubic_down(high), high
 
     @functools.cached_property

@@ -416,7 +416,8 @@ def test_mistakes_in_what_to_compare(high, models, tmp_path):
     with pytest.raises(UserError, match="there is no FID"):
         compare.Gauges("none", quality=False)
     weights = {"inception_v3": str(tmp_path / "none.h5")}
-    with pytest.raises(UserError, match=r"--inception-weights .* random ones or none"):
+    words = r"--weights inception_v3=FILE.* random ones or none"
+    with pytest.raises(UserError, match=words):
         compare.Gauges("inception", weights)
 
 

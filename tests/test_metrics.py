@@ -274,21 +274,6 @@ def test_frechet_distance_of_float32_features_is_computed_in_float64():
     assert metrics.frechet_distance(a, b) == expected
 
 
-@pytest.mark.parametrize("count", [12, 60])
-def test_statistics_stand_for_their_features(count, tmp_path):
-    a, b = random(count, 20), random(30, 20, seed=1)
-    statistics = metrics.gaussian_statistics(a)
-    np.testing.assert_allclose(statistics.mean, a.mean(0))
-    np.testing.assert_allclose(
-        statistics.factor.T @ statistics.factor, np.cov(a, rowvar=False), atol=1e-14
-    )
-    assert len(statistics.factor) == min(count, 20)
-    np.savez(tmp_path / "a.npz", mean=statistics.mean, factor=statistics.factor)
-    with np.load(tmp_path / "a.npz", allow_pickle=False) as file:
-        read = metrics.GaussianStatistics(**file)
-    assert metrics.frechet_distance(read, b) == metrics.frechet_distance(a, b)
-
-
 # KID
 
 

@@ -270,12 +270,23 @@ def test_failing_drive_never_stops_a_training(
     assert len(messages) == 2  # once as it begins to fail, and at the end
     assert "not written as they are now: " in messages[1]
     assert str(tmp_path / "models/tiny.h5") in messages[1]
+    run = prepare(scenes, tmp_path)
+    assert (run.first_step, run.train()) == (3, None)
+    assert run.folder.unwritten()
     assert not list((tmp_path / "models/tiny").glob("*.json"))
     assert not list(tmp_path.rglob(".*.part"))
     monkeypatch.undo()
-    assert prepare(scenes, tmp_path).train() is None
+    run = prepare(scenes, tmp_path)  # mounted again: the end is there, and what waits
+    assert (run.first_step, run.train(), run.folder.unwritten()) == (7, None, "")
     assert losses(tmp_path) == losses(eager_whole)
     assert same_generator(tmp_path, eager_whole)
+    ours, theirs = (
+        {path.name for path in root.rglob("*.*")} for root in (tmp_path, eager_whole)
+    )
+    assert not {name for name in ours ^ theirs if "checkpoint" not in name}
+    assert {name for name in ours if "checkpoint" in name} == {
+        "checkpoint-00000007-1.h5", "checkpoint-00000007-1.json",
+    }  # fmt: skip
 
 
 def test_missing_info_is_not_guessed(scenes, whole, tmp_path):
