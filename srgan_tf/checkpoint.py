@@ -20,7 +20,7 @@ from pathlib import Path
 import h5py
 import numpy as np
 
-from srgan_tf import UserError, networks
+from srgan_tf import UserError, data, networks
 
 FORMAT_VERSION = 1
 KEEP = 3  # checkpoints of a run
@@ -79,6 +79,11 @@ class RunFolder:
         host = socket.gethostname()
         self._lock.write(f"process {os.getpid()} on {host} since {since}")
         self._lock.flush()
+
+    @property
+    def locked(self):
+        """Whether this process holds the run."""
+        return self._lock is not None
 
     def unlock(self):
         if self._lock:
@@ -246,12 +251,21 @@ class RunFolder:
         except OSError as error:
             self._warn(error)
 
+    def has_checkpoints(self):
+        """Whether one was ever committed, valid or not, here or on the root."""
+        return bool(_manifests(self.checkpoints) or _manifests(self.local))
+
     def newest_checkpoint(self):
         """(path of the .h5, manifest) of the newest valid checkpoint, or None.
 
-        Damaged ones are named and passed over; if all are, UserError. Deletes nothing.
+        Damaged ones are named and passed over; UserError if all are, or if a root that
+        does not answer hides what they are. Deletes nothing.
         """
-        manifests = _manifests(self.checkpoints)
+
+        def ask(question, path):
+            return data.patiently(lambda: question(path), path, self.log)
+
+        manifests = ask(_manifests, self.checkpoints)
         local = [
             path
             for path in _manifests(self.local)
@@ -259,7 +273,7 @@ class RunFolder:
             and json.loads(path.read_bytes())["run_id"] == self.run_id
         ]
         for path in sorted(manifests + local, key=_order, reverse=True):
-            damage = _damage(path)
+            damage = ask(_damage, path)
             if not damage:
                 manifest = json.loads(path.read_bytes())
                 weights = path.with_name(manifest["file"])
@@ -358,7 +372,10 @@ def _write_manifest(path, manifest):
 
 
 def _damage(path):
-    """What is wrong with the checkpoint of a manifest; empty if nothing is."""
+    """What is wrong with the checkpoint of a manifest; empty if nothing is.
+
+    OSError if it may only seem so, for a mount that does not answer.
+    """
     try:
         text = path.read_bytes()
         manifest = json.loads(text)
@@ -376,5 +393,7 @@ def _damage(path):
     except (ValueError, KeyError):
         return "its manifest is damaged"
     except OSError as error:
+        if error.errno in data.PASSING:
+            raise
         return f"it cannot be read ({error.strerror or error})"
     return ""

@@ -8,6 +8,7 @@ never unpacked to disk, so that nothing half unpacked can pass for the whole.
 import collections
 import concurrent.futures
 import dataclasses
+import errno
 import functools
 import hashlib
 import itertools
@@ -18,6 +19,7 @@ import pathlib
 import re
 import stat
 import threading
+import time
 import zipfile
 from collections.abc import Callable
 
@@ -29,6 +31,14 @@ from . import UserError, images
 MEMBER_BYTES = 256 * 2**20  # of one photograph in a zip
 ZIPS_BYTES = 256 * 2**30  # of all photographs in zips together
 MAX_UNREADABLE = 0.01  # a larger part of unreadable images stops a run
+MAX_TOLD = 5  # of the images too small, by name
+WAITS = (1, 3, 10, 30)  # seconds before each further try when Drive fails
+# How Drive fails; None is a copy that came out shorter than its original.
+PASSING = (errno.ENOTCONN, errno.EIO, errno.ETIMEDOUT, errno.ESTALE, None)
+
+_METHODS = (
+    zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED, zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA
+)  # fmt: skip
 
 # Random streams are PCG64([seed, epoch]) for the order of an epoch, and
 # PCG64([seed, epoch, index, 1 + place in the batch]) for a crop: numpy pads with zeros,
@@ -76,7 +86,8 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event
 
     paths: one or more, mixed. minimum_side: pixels; images with a shorter side are left
     out. memory_budget: bytes of decoded pixels to keep; others are decoded when needed.
-    log: gets {"message": words} for each image left out, and once for their count.
+    log: gets {"message": words} for each unreadable image, for the first MAX_TOLD that
+        are too small, for their counts, and every 10,000 images.
     Hidden files and __MACOSX are not looked at. Returns Sources sorted, whatever the
     order of the paths. Raises UserError for a path without images, an unsafe or damaged
     zip, nothing large enough, or more than MAX_UNREADABLE unreadable images.
@@ -87,9 +98,12 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event
     found, unreadable, small, unpacked = [], [], 0, 0
     workers = os.cpu_count() or 2
     results = stream(_examine, entries, workers, 2 * workers)
-    for (name, label, read, zipped), (sha256, pixels, size) in zip(
-        entries, results, strict=True
+    for count, (entry, (sha256, pixels, size)) in enumerate(
+        zip(entries, results, strict=True), 1
     ):
+        name, label, read, zipped = entry
+        if count % 10_000 == 0:
+            log({"message": f"looked at {count:,} of {len(entries):,} images"})
         unpacked += size if zipped else 0
         if unpacked > ZIPS_BYTES:
             raise UserError(f"{label}: the zips unpack to over {ZIPS_BYTES >> 30} GiB.")
@@ -99,7 +113,8 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event
         elif min(pixels.shape[:2]) < minimum_side:
             small += 1
             shape = f"{pixels.shape[1]}x{pixels.shape[0]}"
-            log({"message": f"skipped: {label} is {shape}, under {minimum_side}."})
+            if small <= MAX_TOLD:
+                log({"message": f"skipped: {label} is {shape}, under {minimum_side}."})
         else:
             kept = pixels if pixels.nbytes <= memory_budget else None
             memory_budget -= 0 if kept is None else pixels.nbytes
@@ -118,6 +133,29 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event
             " give larger images or choose a smaller size."
         )
     return sorted(found)
+
+
+def patiently(attempt, path, log):
+    """attempt(), again after a while when Drive fails; UserError when it goes on."""
+    for wait in (*WAITS, None):
+        try:
+            return attempt()
+        except FileNotFoundError:
+            raise UserError(f"{path} does not exist: check the path.") from None
+        except (OSError, UserError) as failure:
+            # A folder that cannot be listed is a UserError already.
+            error = failure if isinstance(failure, OSError) else failure.__cause__
+            if not isinstance(error, OSError) or error.errno not in PASSING:
+                raise
+            reason = error.strerror or error
+            if wait is None:
+                raise UserError(
+                    f"{path} cannot be read ({reason}): mount Drive again (run the "
+                    "first cell again) and check the file."
+                ) from error
+            log({"message": f"{path}: {reason}; trying again in {wait} s"})
+            time.sleep(wait)
+    return None
 
 
 def _first(names):
@@ -214,6 +252,8 @@ def _list_zip(path):
             raise UserError(f"{path} is unsafe: {name!r} is a link.")
         if info.flag_bits & 1:
             raise UserError(f"{path} is encrypted: unpack it and zip it anew.")
+        if info.compress_type not in _METHODS:
+            raise UserError(f"{path} is compressed in no common way: zip it anew.")
         if not info.is_dir() and _is_photograph(name):
             read = functools.partial(_read_member, archive, lock, info, label)
             entries.append((name, label, read, True))

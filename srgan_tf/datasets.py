@@ -4,11 +4,9 @@ A mounted Drive takes a second or so for each of thousands of small files, in ev
 epoch anew, and fails at times; nothing here lets a training read from one.
 """
 
-import errno
 import fcntl
 import os
 import shutil
-import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -17,9 +15,6 @@ from . import UserError, data
 # Where Colab mounts Drive; the variable is for tests.
 DRIVE = Path(os.environ.get("SRGAN_DRIVE", "/content/drive"))
 TFDS = "tfds:"
-_WAITS = (1, 3, 10, 30)  # seconds before each further try when Drive fails
-# How Drive fails; None is a copy that came out shorter than its original.
-_PASSING = (errno.ENOTCONN, errno.EIO, errno.ETIMEDOUT, errno.ESTALE, None)
 _SUFFIXES = {b"\xff\xd8\xff": ".jpg", b"\x89PN": ".png"}  # by a file's first bytes
 
 
@@ -69,13 +64,13 @@ def _from_drive(source, folder, log):
     """
     # Two sources may have one name; names inside a folder are part of a run's split.
     target = folder / f"{source.name}-{sha256(os.fsencode(source)).hexdigest()[:8]}"
-    whole = _patiently(source.is_file, source, log)
+    whole = data.patiently(source.is_file, source, log)
     if whole:
         files = [(source, target / source.name)]
     else:
-        listed = _patiently(lambda: data.list_photographs(source), source, log)
+        listed = data.patiently(lambda: data.list_photographs(source), source, log)
         files = [(Path(label), target / name) for name, label, _, _ in listed]
-    facts = {copy: _patiently(original.stat, original, log) for original, copy in files}
+    facts = {copy: data.patiently(file.stat, file, log) for file, copy in files}
     missing = [pair for pair in files if not _is_copy(pair[1], facts[pair[1]])]
     size = sum(facts[copy].st_size for _, copy in missing)
     if missing:
@@ -116,34 +111,11 @@ def _copy(original, copy, facts, log):
 
     try:
         copy.parent.mkdir(parents=True, exist_ok=True)
-        _patiently(attempt, original, log)
+        data.patiently(attempt, original, log)
         os.utime(partial, ns=(facts.st_atime_ns, facts.st_mtime_ns))
         os.replace(partial, copy)
     except OSError as error:
         raise _unwritable(copy, error) from error
-
-
-def _patiently(attempt, path, log):
-    """attempt(), again after a while when Drive fails; UserError when it goes on."""
-    for wait in (*_WAITS, None):
-        try:
-            return attempt()
-        except FileNotFoundError:
-            raise UserError(f"{path} does not exist: check the path.") from None
-        except (OSError, UserError) as failure:
-            # A folder that cannot be listed is a UserError already.
-            error = failure if isinstance(failure, OSError) else failure.__cause__
-            if not isinstance(error, OSError) or error.errno not in _PASSING:
-                raise
-            reason = error.strerror or error
-            if wait is None:
-                raise UserError(
-                    f"{path} cannot be copied ({reason}): mount Drive again (run the "
-                    "first cell again) and check the file."
-                ) from error
-            log({"message": f"{path}: {reason}; trying again in {wait} s"})
-            time.sleep(wait)
-    return None
 
 
 def _check_room(target, size, source):

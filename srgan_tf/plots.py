@@ -184,17 +184,16 @@ def compare_losses(logs, title="", first=None, last=None):
     figure, panels = _panels(_COMPARED_ROWS, known, [1, 1], title)
     for name, axes in panels.items():
         for place, (run, log) in enumerate(logs.items()):
-            looks = {"color": PALETTE[(place + 1) % len(PALETTE)], "label": run}
+            colour = PALETTE[(place + 1) % len(PALETTE)]
+            looks = {"color": colour, "label": _plain(run)}
             looks["linestyle"] = ("-", "--", ":")[(place + 1) // len(PALETTE) % 3]
             _draw_curve(axes, log, unit, _COMPARED[name], **looks)
         _finish_panel(axes, name, unit, [log[unit] for log in logs.values()])
         for line, log in zip(list(axes.lines), logs.values(), strict=True):
             _mark_stages(axes, log[unit], log["stage"], line.get_color())
-    handles = figure.axes[0].lines[: len(logs)]
-    columns = min(len(logs), 4)
-    figure.legend(
-        handles, list(logs), frameon=False, loc="outside lower center", ncols=columns
-    )
+    handles, labels = figure.axes[0].lines[: len(logs)], [*map(_plain, logs)]
+    place = {"loc": "outside lower center", "ncols": min(len(logs), 4)}
+    figure.legend(handles, labels, frameon=False, **place)
     return figure
 
 
@@ -221,7 +220,7 @@ def _panels(rows, shown, heights, title):
         raise UserError(f"{title or 'the log'} holds no losses: name another.")
     rows = [row * (2 // len(row)) for row in rows if row]  # one panel takes both places
     figure = Figure((9, 2.4 + 2.1 * len(rows)), dpi=DPI, layout="constrained")
-    figure.suptitle(title, fontsize=13, fontweight="bold")
+    figure.suptitle(_plain(title), fontsize=13, fontweight="bold")
     return figure, figure.subplot_mosaic(rows, height_ratios=heights[: len(rows)])
 
 
@@ -247,6 +246,11 @@ def _finish_panel(axes, name, unit, places):
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel(unit, color="#555555")
     _style(axes, name)
+
+
+def _plain(text):
+    """A name as it is: between two dollars Matplotlib would see a formula."""
+    return text.replace("$", r"\$")
 
 
 def _style(axes, title):
@@ -312,7 +316,7 @@ def bars(results, title=""):
         handles, labels = figure.axes[0].get_legend_handles_labels()
         place = {"loc": "outside lower center", "ncols": len(labels)}
         figure.legend(handles, labels, frameon=False, **place)
-    figure.suptitle(title, fontsize=13, fontweight="bold")
+    figure.suptitle(_plain(title), fontsize=13, fontweight="bold")
     return figure
 
 
@@ -334,7 +338,8 @@ def _draw_bars(axes, metric, domains, candidates):
                 text, (x, top), (0, 3), textcoords="offset points",
                 ha="center", va="bottom", fontsize=7,
             )  # fmt: skip
-        axes.bar(list(drawn), list(drawn.values()), 0.86, color=colour, label=candidate)
+        label = _plain(candidate)
+        axes.bar(list(drawn), list(drawn.values()), 0.86, color=colour, label=label)
     name = metric.upper().replace("_", "-") if metric.islower() else metric
     better = "higher" if name.startswith(("PSNR", "SSIM")) else "lower"
     _style(axes, f"{name}\n{better} is better")
@@ -344,10 +349,11 @@ def _draw_bars(axes, metric, domains, candidates):
     axes.set_xlim(-0.7, len(domains) * step - 0.9)
     if len(domains) == 1:
         turn = 30 if max(map(len, candidates)) > 9 else 0
-        axes.set_xticks(range(len(candidates)), candidates, rotation=turn)
+        names = [*map(_plain, candidates)]
+        axes.set_xticks(range(len(names)), names, rotation=turn)
     else:
         middles = np.arange(len(domains)) * step + (len(candidates) - 1) / 2
-        axes.set_xticks(middles, domains)
+        axes.set_xticks(middles, [*map(_plain, domains)])
 
 
 def gallery(rows, titles, zoom=None, names=None):

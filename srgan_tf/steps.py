@@ -48,9 +48,18 @@ class Trainer:
                 extractor = features.build_extractor(terms, weights)
                 losses.check_terms(terms, extractor, recipe.high_size)
                 self.extractors[stage] = extractor
+        # Sums of three tensors or more, of known shape, TensorFlow's memory optimizer
+        # rewrites where memory may get scarce (on a CPU from 200 MB on) into sums whose
+        # order is left to chance, and with it the last bit of each weight: so the batch
+        # size is not told.
+        low, high = (
+            tf.TensorSpec((None, side, side, 3), tf.uint8)
+            for side in (recipe.high_size // images.SCALE, recipe.high_size)
+        )
+        labels = [tf.TensorSpec((None, 1), tf.float32)] * 3
         self._steps = {
-            "pretrain": tf.function(self.pretrain_step, reduce_retracing=True),
-            "gan": tf.function(self.gan_step, reduce_retracing=True),
+            "pretrain": tf.function(self.pretrain_step, [low, high]),
+            "gan": tf.function(self.gan_step, [low, high, *labels]),
         }
 
     def _optimizer(self, network):

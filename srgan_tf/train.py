@@ -32,6 +32,7 @@ from srgan_tf import (
     validation,
 )
 
+SAVE_SECONDS = 15 * 60  # at the latest, whatever save_every says: sessions end
 MEASURES = ("perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake")
 
 # Fields of a recipe that may change within a run: how often things are written, and how
@@ -103,8 +104,13 @@ class Run:
             self.folder.lock()
         try:
             self._prepare(paths, validate, weights, memory_budget, writes)
-        except BaseException:
+        except BaseException as error:
             self.folder.unlock()
+            if isinstance(error, OSError):
+                place = error.filename or self.folder.root
+                reason = error.strerror or error
+                words = f"{place}: {reason}: see that it is there and mounted"
+                raise UserError(words) from error
             raise
 
     def _prepare(self, paths, validate, weights, memory_budget, writes):
@@ -165,7 +171,10 @@ class Run:
                 f"{path} tells of a model trained elsewhere: give another --root or "
                 f"--run, so that {self.folder.generator} is not overwritten"
             )
-        return frozen
+        # Until something was saved, anything may be changed. The generator is asked for
+        # by name: a listing of Drive may not show yet what is there.
+        begun = self.folder.generator.exists() or self.folder.has_checkpoints()
+        return frozen if begun else None
 
     def _refuse_orphans(self):
         if list(self.folder.checkpoints.glob("checkpoint-*.json")):
@@ -221,6 +230,11 @@ class Run:
         self.sums, self.best = manifest["sums"], manifest["best"]
         self._check_best()
         self.log({"message": f"resumed from {path}"})
+        for name in ("tensorflow", "keras", "numpy"):
+            before, now = manifest["versions"][name], versions()[name]
+            if before != now:
+                words = f"{name} was {before} and is {now}"
+                self.log({"message": f"{words}: steps may be rounded otherwise"})
 
     def _check_best(self):
         """The best so far must be those in their files, which no checkpoint holds."""
@@ -269,6 +283,8 @@ class Run:
 
         Raises UserError when a loss is not finite; nothing of that step is saved.
         """
+        if not self.folder.locked:  # another process may have gone on since
+            raise UserError("this run has ended: prepare it anew (run all cells again)")
         if self.events:
             self.events.recipe(self.recipe, self.first_step)
         try:
@@ -289,7 +305,7 @@ class Run:
         return signals.received
 
     def _train_stage(self, stage, signals):
-        step = self.step
+        step, saved = self.step, time.monotonic()
         if step == stage.first_step:
             self.trainer.begin_stage()
             self.best = {}  # the pretraining always has the better PSNR
@@ -326,8 +342,12 @@ class Run:
                 self._end_epoch(stage, epoch, validates)
                 if last or due(local, every["sample"], stage):
                     self._write_sample(epoch)
-            if last or local % every["save"] == 0 or signals.received:
+            if signals.received:
+                self.log({"message": "stopping: this step is done and will be saved"})
+            late = time.monotonic() - saved > SAVE_SECONDS
+            if last or late or local % every["save"] == 0 or signals.received:
                 self.save(stage)
+                saved = time.monotonic()
             if signals.received:
                 break
             step = self.step

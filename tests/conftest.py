@@ -7,10 +7,10 @@ import pathlib
 import sys
 
 import pytest
+from matplotlib.figure import Figure
 
 os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-
 
 
 def pytest_collection_finish():
@@ -57,3 +57,14 @@ def srgan(capsys):
 @pytest.fixture(scope="session")
 def python():
     return sys.executable
+
+
+@pytest.fixture(scope="module")
+def no_curves():
+    """A run's are not drawn: that takes longer than the trainings here."""
+    from srgan_tf import plots
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plots, "loss_curves", lambda *_, **__: Figure())
+        patch.setattr(plots, "save_figure", lambda figure, path: path.touch())
+        yield

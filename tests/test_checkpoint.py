@@ -105,6 +105,25 @@ def test_all_damaged_stops_and_deletes_nothing(folder, variables):
     assert len(list(folder.checkpoints.iterdir())) == 4
 
 
+def test_a_root_that_does_not_answer_damages_nothing(folder, variables, monkeypatch):
+    save(folder, variables, 1)
+    newest, hashing, failures = save(folder, variables, 2), checkpoint._sha256, []
+
+    def failing(path):
+        if failures:
+            raise failures.pop()
+        return hashing(path)
+
+    monkeypatch.setattr(checkpoint, "_sha256", failing)
+    monkeypatch.setattr(checkpoint.data.time, "sleep", lambda seconds: None)
+    failures += [OSError(errno.EIO, "Input/output error")] * 2
+    assert folder.newest_checkpoint()[0] == newest
+    assert "trying again" in folder.messages[-1]["message"]
+    failures += [OSError(errno.ENOTCONN, "Transport endpoint is not connected")] * 99
+    with pytest.raises(UserError, match=r"00000002\.json cannot be read .* mount"):
+        folder.newest_checkpoint()
+
+
 def test_without_manifest_it_does_not_exist(folder, variables):
     before = save(folder, variables, 1)
     save(folder, variables, 2).with_suffix(".json").unlink()

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import tempfile
+import types
 
 import keras
 import numpy as np
@@ -21,7 +22,6 @@ from srgan_tf import (
     colab,
     data,
     datasets,
-    plots,
     recipes,
     steps,
     train,
@@ -173,7 +173,7 @@ def test_data_comes_whole_from_a_drive_that_fails(
 ):
     machine("read@2+2")  # after the probe's
     root, messages, waits = colab.root(), [], []
-    monkeypatch.setattr(datasets.time, "sleep", waits.append)
+    monkeypatch.setattr(data.time, "sleep", waits.append)
     shutil.make_archive(root.parent / "COCO", "zip", scenes)
     (path,) = datasets.local(
         colab.find("COCO.zip", root), tmp_path / "local", messages.append, colab.DRIVE
@@ -235,16 +235,18 @@ def test_facts_without_a_gpu():
 @pytest.mark.parametrize(
     ("there", "installs"),
     [
-        ({"google", "google.colab"}, True),
-        ({"google", "google.colab", "srgan_tf"}, False),
-        ({"google"}, False),
-        (set(), False),
+        ({"google": "", "google.colab": ""}, True),
+        ({"google": "", "google.colab": "", "srgan_tf": "__init__.py"}, False),
+        ({"google": "", "google.colab": "", "srgan_tf": None}, True),  # a clone's
+        ({"google": ""}, False),
+        ({}, False),
     ],
 )
 def test_setup_cell_installs_the_library_alone(monkeypatch, there, installs):
     text = (HERE / "setup_cell.py").read_text().partition("\nfrom srgan_tf")[0]
     commands = []
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in there or None)
+    specs = {key: types.SimpleNamespace(origin=origin) for key, origin in there.items()}
+    monkeypatch.setattr("importlib.util.find_spec", specs.get)
     monkeypatch.setattr(
         "subprocess.run", lambda command, check: commands.append(command)
     )
@@ -374,13 +376,11 @@ def losses(root):
 
 
 @pytest.fixture(scope="module")
-def quick():
-    """Eager steps, and no curves, which take longer than these trainings."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(plots, "save_figure", lambda figure, path: path.touch())
-        tf.config.run_functions_eagerly(True)
-        yield
-        tf.config.run_functions_eagerly(False)
+def quick(no_curves):
+    """Eager steps: compiling takes longer than these trainings."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")

@@ -125,6 +125,12 @@ def test_small_images_are_skipped_and_counted(tmp_path):
     ]
     with pytest.raises(UserError, match="no image has 41 pixels on both sides"):
         data.find_images(tmp_path, 41)
+    fill(tmp_path, [f"{number}.png" for number in range(9)])
+    log = Log()
+    with pytest.raises(UserError, match="no image has 41 pixels"):
+        data.find_images(tmp_path, 41, log=log)
+    assert len(log) == data.MAX_TOLD + 1
+    assert log[-1] == "skipped 12 too small, 0 unreadable of 12 images."
 
 
 def test_one_percent_may_be_unreadable(tmp_path):
@@ -208,6 +214,15 @@ def test_encrypted_zips_are_refused(tmp_path):
     content[content.index(b"PK\1\2") + 8] |= 1
     path.write_bytes(content)
     with pytest.raises(UserError, match=r"a\.zip is encrypted"):
+        data.find_images(path)
+
+
+def test_zips_of_an_uncommon_method_are_refused(tmp_path):
+    path = make_zip(tmp_path / "a.zip", {"a.png": png(0)})
+    content = bytearray(path.read_bytes())
+    content[content.index(b"PK\1\2") + 10] = 9  # Deflate64
+    path.write_bytes(content)
+    with pytest.raises(UserError, match=r"a\.zip is compressed in no common way"):
         data.find_images(path)
 
 

@@ -46,7 +46,7 @@ def disk(tmp_path, monkeypatch):
         made.drive,
     )  # fmt: skip
     monkeypatch.setattr(shutil, "copyfile", copyfile)
-    monkeypatch.setattr(datasets.time, "sleep", made.waits.append)
+    monkeypatch.setattr(data.time, "sleep", made.waits.append)
     return made
 
 
@@ -161,7 +161,7 @@ def test_drive_that_fails_is_tried_again(disk, archive, fault):
 
 def test_drive_that_goes_on_failing_is_told(disk, archive):
     disk.faults = dict.fromkeys(range(1, 99), errno.ENOTCONN)
-    with pytest.raises(UserError, match=r"COCO\.zip cannot be copied \(Transport"):
+    with pytest.raises(UserError, match=r"COCO\.zip cannot be read \(Transport"):
         disk.local(archive)
     assert disk.waits == [1, 3, 10, 30]
     assert not list(disk.folder.rglob("COCO.zip"))  # nothing that passes for whole

@@ -469,6 +469,16 @@ def test_the_command_makes_progress_of_a_run(srgan, tmp_path):
 # Files ----------------------------------------------------------------------------
 
 
+def test_names_are_no_formulas(log, tmp_path):
+    """Matplotlib would raise on "_" after nothing, between two dollars."""
+    name = "a$_$b"
+    bars = plots.bars({name: {"psnr_y": (20.0, 1.0)}}, name)
+    compared = plots.compare_losses({name: log, "c": log}, name)
+    for figure in (plots.loss_curves(log, title=name), compared, bars):
+        plots.save_figure(figure, tmp_path / "a.png")
+        assert figure.get_suptitle() == r"a\$_\$b"
+
+
 def test_save_figure_writes_whole_equal_pngs(log, tmp_path):
     for name in ("a.png", "b.png"):
         plots.save_figure(plots.loss_curves(log, title="run"), tmp_path / "new" / name)

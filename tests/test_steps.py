@@ -176,6 +176,15 @@ def test_same_seed_same_networks_and_steps():
     assert not any(changed(values(first.discriminator), values(again.discriminator)))
 
 
+def test_no_sum_of_gradients_is_left_to_chance():
+    """Of three tensors or more that have a known shape, see Trainer and proofs.py."""
+    graph = trainer()._steps["gan"].get_concrete_function().graph
+    sums = [op for op in graph.get_operations() if op.type == "AddN"]
+    sums = [op.outputs[0] for op in sums if len(op.inputs) > 2]
+    assert sums
+    assert not [each.name for each in sums if each.shape.is_fully_defined()]
+
+
 def test_a_stage_begins_without_the_last_ones_moments():
     one = trainer()
     run(one, "pretrain", 2)

@@ -16,6 +16,7 @@ from PIL import Image
 
 from srgan_tf import UserError, data, images, networks, recipes, train
 
+pytestmark = pytest.mark.usefixtures("no_curves")
 SETTINGS = [
     "start=random", "batch_norm=true", "filters=4", "residual_blocks=1",
     "discriminator_filters=4", "high_size=24",
@@ -31,12 +32,6 @@ def eager():
     tf.config.run_functions_eagerly(True)
     yield
     tf.config.run_functions_eagerly(False)
-
-
-@pytest.fixture(autouse=True)
-def no_curves(monkeypatch):
-    """Drawing them takes longer than these trainings; `whole` alone has them."""
-    monkeypatch.setattr(train.plots, "save_figure", lambda figure, path: path.touch())
 
 
 def prepare(scenes, root, *settings, **options):
@@ -133,9 +128,8 @@ def test_sample_shows_low_bicubic_super_resolved_high(whole):
 
 
 def test_stopped_anywhere_resumes_exactly(scenes, whole, tmp_path):
-    """In an epoch of either stage, and on the boundary between the stages."""
+    """In an epoch of either stage; between the stages when Drive fails, below."""
     assert prepare(scenes, tmp_path, log=stop_at(1)).train() == signal.SIGINT
-    assert prepare(scenes, tmp_path, log=stop_at(3)).train() == signal.SIGINT
     assert prepare(scenes, tmp_path, log=stop_at(4)).train() == signal.SIGINT
     assert prepare(scenes, tmp_path).train() is None
     assert losses(tmp_path) == losses(whole)
@@ -267,9 +261,12 @@ def test_failing_drive_never_stops_a_training(
     monkeypatch.setattr(shutil, "copyfile", failing)
     monkeypatch.setattr(shutil, "copyfileobj", failing)
     assert run.train() == signal.SIGINT
-    assert len(messages) == 2  # once as it begins to fail, and at the end
-    assert "not written as they are now: " in messages[1]
-    assert str(tmp_path / "models/tiny.h5") in messages[1]
+    # Once as it begins to fail, when it is stopped, and at the end.
+    fails, stopping, unwritten = messages
+    assert "the run goes on with copies" in fails
+    assert "this step is done" in stopping
+    assert "not written as they are now: " in unwritten
+    assert str(tmp_path / "models/tiny.h5") in unwritten
     run = prepare(scenes, tmp_path)
     assert (run.first_step, run.train()) == (3, None)
     assert run.folder.unwritten()
@@ -287,6 +284,46 @@ def test_failing_drive_never_stops_a_training(
     assert {name for name in ours if "checkpoint" in name} == {
         "checkpoint-00000007-1.h5", "checkpoint-00000007-1.json",
     }  # fmt: skip
+
+
+def test_saves_within_a_quarter_of_an_hour(scenes, tmp_path, eager, monkeypatch):
+    monkeypatch.setattr(train, "SAVE_SECONDS", 0)
+    events = []
+    settings = ["pretrain=3 steps", "gan=0 steps", "save_every=99 epochs"]
+    run = prepare(scenes, tmp_path, *settings, log=events.append)
+    assert run.train() is None
+    assert [event["step"] for event in events if "saved" in event] == [1, 2, 3]
+    with pytest.raises(UserError, match="this run has ended"):
+        run.train()  # nobody holds it: another process may have gone on
+
+
+def test_settings_may_change_until_something_was_saved(scenes, tmp_path, eager):
+    prepare(scenes, tmp_path).folder.unlock()
+    run = prepare(scenes, tmp_path, "batch_size=2", "gan=0 steps")
+    assert run.train() is None
+    with pytest.raises(UserError, match="batch_size was 2 and is 4"):
+        prepare(scenes, tmp_path, "gan=0 steps")
+
+
+def test_other_versions_are_told(scenes, whole, tmp_path, monkeypatch):
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    versions = {**train.versions(), "tensorflow": "3.0"}
+    monkeypatch.setattr(train, "versions", lambda: versions)
+    messages = []
+    prepare(scenes, tmp_path, log=stop_at(messages=messages)).folder.unlock()
+    assert messages[-1].startswith("tensorflow was 2.")
+    assert "and is 3.0: steps may be rounded" in messages[-1]
+
+
+def test_a_root_that_does_not_answer_is_one_line(scenes, tmp_path, monkeypatch):
+    def failing(path):
+        if path.suffix != ".json":
+            return os.path.exists(path)
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", path)
+
+    monkeypatch.setattr(train.Path, "exists", failing)
+    with pytest.raises(UserError, match=r"tiny\.json: Transport .* mounted"):
+        prepare(scenes, tmp_path)
 
 
 def test_missing_info_is_not_guessed(scenes, whole, tmp_path):
