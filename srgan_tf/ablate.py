@@ -19,6 +19,7 @@ from srgan_tf import (
     testset,
     train,
 )
+from srgan_tf.data import find_images
 
 SHOWN = ("psnr_y", "ssim_y", "fid")  # of compare.METRICS, in the table
 COLUMNS = {  # of the table, before the metrics, and how they are aligned
@@ -89,8 +90,9 @@ def run(
     selection = {"high_size": high_size, "crop_mode": crop_mode}
     one, side = min(limit, 1) or 1, gauges.minimum_side
     testset.TestSet(validate, minimum_side=side, limit=one, **selection)
-    common = {"paths": data, "validate": validate, "root": root, "seed": seed}
-    common |= {"weights": weights, "memory_budget": memory_budget}
+    common = {"root": root, "seed": seed, "weights": weights}
+    for key, paths in (("paths", data), ("validate", validate)):  # looked at once
+        common[key] = find_images(paths, memory_budget=memory_budget, log=log)
     done = _check(chosen, common)
     results = {
         "stopped": None,

@@ -60,6 +60,7 @@ class Source:
     name: relative to the folder or zip it was found in, with forward slashes.
     sha256: of the bytes of the file, hexadecimal. label: what errors call it.
     read: gives the bytes of the file again. kept: the decoded pixels, or None.
+    side: pixels of the shorter one; 0 where nothing was looked at yet.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Source:
     label: str = dataclasses.field(compare=False)
     read: Callable[[], bytes] = dataclasses.field(repr=False, compare=False)
     kept: np.ndarray | None = dataclasses.field(repr=False, compare=False)
+    side: int = dataclasses.field(default=0, repr=False, compare=False)
 
     def pixels(self):
         """uint8 [height, width, 3], from memory or decoded anew; do not write to it.
@@ -84,8 +86,9 @@ class Source:
 def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event: None):
     """All photographs in folders (searched recursively), zips and single files.
 
-    paths: one or more, mixed. minimum_side: pixels; images with a shorter side are left
-    out. memory_budget: bytes of decoded pixels to keep; others are decoded when needed.
+    paths: one or more, mixed; or Sources found before, which are not looked at again.
+    minimum_side: pixels; images with a shorter side are left out.
+    memory_budget: bytes of decoded pixels to keep; others are decoded when needed.
     log: gets {"message": words} for each unreadable image, for the first MAX_TOLD that
         are too small, for their counts, and every 10,000 images.
     Hidden files and __MACOSX are not looked at. Returns Sources sorted, whatever the
@@ -93,6 +96,9 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event
     zip, nothing large enough, or more than MAX_UNREADABLE unreadable images.
     """
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
+    if paths and all(isinstance(path, Source) for path in paths):
+        found = [source for source in paths if source.side >= minimum_side]
+        return _some(found, [source.label for source in paths], minimum_side)
     entries = [entry for path in paths for entry in list_photographs(path)]
     entries.sort(key=lambda entry: entry[0])
     found, unreadable, small, unpacked = [], [], 0, 0
@@ -110,7 +116,7 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event
         if isinstance(pixels, UserError):
             unreadable.append(label)
             log({"message": f"skipped: {pixels}"})
-        elif min(pixels.shape[:2]) < minimum_side:
+        elif (side := min(pixels.shape[:2])) < minimum_side:
             small += 1
             shape = f"{pixels.shape[1]}x{pixels.shape[0]}"
             if small <= MAX_TOLD:
@@ -118,7 +124,7 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event
         else:
             kept = pixels if pixels.nbytes <= memory_budget else None
             memory_budget -= 0 if kept is None else pixels.nbytes
-            found.append(Source(name, sha256, label, read, kept))
+            found.append(Source(name, sha256, label, read, kept, side))
     if small or unreadable:
         counts = f"{small} too small, {len(unreadable)} unreadable"
         log({"message": f"skipped {counts} of {len(entries)} images."})
@@ -127,9 +133,13 @@ def find_images(paths, minimum_side=1, memory_budget=2 * 2**30, log=lambda event
             f"{len(unreadable)} of {len(entries)} images are unreadable"
             f" ({_first(unreadable)}): mend or remove them."
         )
+    return _some(found, paths, minimum_side)
+
+
+def _some(found, names, minimum_side):
     if not found:
         raise UserError(
-            f"{_first(paths)}: no image has {minimum_side} pixels on both sides:"
+            f"{_first(names)}: no image has {minimum_side} pixels on both sides:"
             " give larger images or choose a smaller size."
         )
     return sorted(found)

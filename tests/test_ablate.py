@@ -1,5 +1,6 @@
 """Recipes trained side by side: the table, going on, failing, refusing."""
 
+import collections
 import csv
 import dataclasses
 import json
@@ -14,7 +15,17 @@ import pytest
 import tensorflow as tf
 from matplotlib.figure import Figure
 
-from srgan_tf import UserError, ablate, compare, networks, plots, recipes, steps, train
+from srgan_tf import (
+    UserError,
+    ablate,
+    compare,
+    data,
+    networks,
+    plots,
+    recipes,
+    steps,
+    train,
+)
 
 TINY = dataclasses.replace(
     recipes.RECIPES["tiny"], start="random", filters=8, residual_blocks=1,
@@ -64,12 +75,18 @@ class Whole:
     results: dict
     events: list
     living: list  # how many trainers there were when another was built
+    looks: collections.Counter  # by photograph, before the comparison
 
 
 @pytest.fixture(scope="module")
 def whole(scenes, held_out, tmp_path_factory):
     root, events, living = tmp_path_factory.mktemp("whole"), [], []
     build, built = steps.Trainer.__init__, []
+    look, looks = data._examine, collections.Counter()
+
+    def looking(entry):
+        looks[entry[1]] += 1
+        return look(entry)
 
     def counted(self, *arguments):
         living.append(sum(each() is not None for each in built))
@@ -78,9 +95,16 @@ def whole(scenes, held_out, tmp_path_factory):
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(steps.Trainer, "__init__", counted)
+        patch.setattr(data, "_examine", looking)
         gauges = compare.Gauges("random")
         results = run(scenes, held_out, root, gauges=gauges, log=events.append)
-    return Whole(root, results, events, living)
+    return Whole(root, results, events, living, looks)
+
+
+def test_looks_once_at_each_photograph(whole):
+    """Of 118,287 it takes twenty minutes, and there may be many recipes."""
+    assert len(whole.looks) == 13
+    assert set(whole.looks.values()) == {1}
 
 
 def steps_of(events):
