@@ -87,7 +87,7 @@ class Run:
     ):
         """Find the images, split them, build the networks, take up a checkpoint.
 
-        paths, validate: folders, zips, images; weights: see features.build_extractor;
+        paths, validate: see data.find_images; weights: see features.build_extractor;
         memory_budget: bytes of decoded images kept; log: called with a dict for every
         event ("message", "step", "epoch", "picture" or "saved"); writes: False for a
         dry run. tensorboard: event files beside the loss log. progress: a GIF of the
