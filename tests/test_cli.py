@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from srgan_tf import recipes
+from srgan_tf import cli, features, recipes
 
 
 def test_recipes_are_listed(srgan):
@@ -118,3 +118,15 @@ def test_module_is_the_command():
     text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
     assert "train" in text
     assert "plot" in text
+
+
+@pytest.mark.parametrize("network", features.BACKBONES)
+def test_options_that_errors_name_exist(network):
+    words = features._option([f"{network}/layer"]).split()
+    for command in (
+        ["train", "coco", "--data", "a"],
+        ["ablate", "coco", "celeba", "--data", "a", "--validate", "b"],
+        ["compare", "--high", "a"],
+    ):
+        options = cli._parser().parse_args([*command, *words])
+        assert cli._weights(options)[network] == "FILE"
