@@ -387,7 +387,8 @@ class _Bar:
         elif "image" in event:
             if self._bar is None or self._bar.unit != "image":
                 self.begin(event["images"], unit="image")
-            self._bar.update(event["image"] - self._bar.n)  # perhaps a part of one
+            self._bar.n = event["image"]  # perhaps a part of one
+            self._bar.update(0)
         elif "images" in event and self._bar is not None:
             self._step(event)
 
