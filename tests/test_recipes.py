@@ -243,8 +243,8 @@ def test_discriminators_have_the_pinned_parameters(size):
 
 
 SMALL = [
-    "filters=8", "discriminator_filters=4", "batch_size=2", "validate_images=1",
-    "high_size=32", "validate_size=32",
+    "filters=8", "residual_blocks=1", "discriminator_filters=4", "batch_size=2",
+    "high_size=32", "validate_size=32", "validate_images=1",
     "sample_images=1", "save_every=1 steps", "validate_every=1 steps", "limit=0",
 ]  # fmt: skip
 RANDOM = dict.fromkeys(
@@ -274,7 +274,7 @@ def saved(path):
 
 def small(recipe):
     """With its own generator, losses, data, labels and learning rates."""
-    settings = [*SMALL, *["residual_blocks=1"] * (recipe.generator != "deconv")]
+    settings = [*SMALL]
     has_gan = not recipe.gan.startswith("0 ")
     if not recipe.pretrain.startswith("0 "):
         settings.append("pretrain=1 steps" if has_gan else "pretrain=2 steps")
@@ -292,10 +292,14 @@ def distinct(key):
 
 
 def by_networks(recipe):
-    """Without weights of content and terms of pixels, which test_losses has."""
+    """Without weights, layers, and terms of pixels: test_losses and test_features."""
     fields = ("pretrain_content", "content")
     terms = {field: [t for t in getattr(recipe, field) if "/" in t] for field in fields}
-    return dataclasses.replace(recipe, **terms)
+    networks = {
+        field: sorted({term.partition("/")[0] for term in terms[field]})
+        for field in fields
+    }
+    return dataclasses.replace(recipe, **networks)
 
 
 def by_state(recipe):
