@@ -49,9 +49,9 @@ class Trainer:
                 losses.check_terms(terms, extractor, recipe.high_size)
                 self.extractors[stage] = extractor
         # Sums of three tensors or more, of known shape, TensorFlow's memory optimizer
-        # rewrites where memory may get scarce (on a CPU from 200 MB on) into sums whose
-        # order is left to chance, and with it the last bit of each weight: so the batch
-        # size is not told.
+        # rewrites where it thinks memory scarce (on a CPU it did for 4 images of 96
+        # pixels) into sums whose order is left to chance, and with it the last bit of
+        # each weight: so the batch size is not told.
         low, high = (
             tf.TensorSpec((None, side, side, 3), tf.uint8)
             for side in (recipe.high_size // images.SCALE, recipe.high_size)
