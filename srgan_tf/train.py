@@ -104,13 +104,13 @@ class Run:
             self.folder.lock()
         try:
             self._prepare(paths, validate, weights, memory_budget, writes)
-        except BaseException as error:
+        except OSError as error:
             self.folder.unlock()
-            if isinstance(error, OSError):
-                place = error.filename or self.folder.root
-                reason = error.strerror or error
-                words = f"{place}: {reason}: see that it is there and mounted"
-                raise UserError(words) from error
+            place, reason = error.filename or root, error.strerror or error
+            words = f"{place}: {reason}: see that it is there and mounted"
+            raise UserError(words) from error
+        except BaseException:
+            self.folder.unlock()
             raise
 
     def _prepare(self, paths, validate, weights, memory_budget, writes):

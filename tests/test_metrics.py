@@ -274,6 +274,16 @@ def test_frechet_distance_of_float32_features_is_computed_in_float64():
     assert metrics.frechet_distance(a, b) == expected
 
 
+@pytest.mark.parametrize("count", [12, 60])
+def test_gaussian_is_that_of_the_features(count):
+    features = random(count, 20)
+    mean, factor = metrics._gaussian(features)
+    np.testing.assert_allclose(mean, features.mean(0))
+    covariance = np.cov(features, rowvar=False)
+    np.testing.assert_allclose(factor.T @ factor, covariance, atol=1e-14)
+    assert len(factor) == min(count, 20)
+
+
 # KID
 
 

@@ -127,16 +127,28 @@ def test_sample_shows_low_bicubic_super_resolved_high(whole):
     assert picture.shape[1] >= 4 * 24
 
 
-def test_stopped_resumes_exactly(scenes, whole, tmp_path):
-    """In an epoch; between the stages when Drive fails, below."""
+def test_stopped_in_a_compiled_step_resumes_exactly(scenes, whole, tmp_path):
     assert prepare(scenes, tmp_path, log=stop_at(4)).train() == signal.SIGINT
     assert prepare(scenes, tmp_path).train() is None
-    assert losses(tmp_path) == losses(whole)
-    assert same_generator(tmp_path, whole)
-    names = [path.name for path in (whole / "output/tiny").iterdir()]
-    for name in names:
-        ours, theirs = (root / "output/tiny" / name for root in (tmp_path, whole))
-        assert ours.read_bytes() == theirs.read_bytes()
+    assert same_record(tmp_path, whole)
+
+
+def test_stopped_anywhere_resumes_exactly(scenes, eager_whole, tmp_path, eager):
+    """In an epoch of either stage, and on the boundary between the stages."""
+    for step in (1, 3, 4):
+        assert prepare(scenes, tmp_path, log=stop_at(step)).train() == signal.SIGINT
+    assert prepare(scenes, tmp_path).train() is None
+    assert same_record(tmp_path, eager_whole)
+
+
+def same_record(ours, theirs):
+    """Generator, loss log and sample pictures."""
+    pictures = [path.name for path in (theirs / "output/tiny").iterdir()]
+    return same_generator(ours, theirs) and losses(ours) == losses(theirs) and all(
+        (ours / "output/tiny" / name).read_bytes()
+        == (theirs / "output/tiny" / name).read_bytes()
+        for name in pictures
+    )
 
 
 def same_generator(*roots):
