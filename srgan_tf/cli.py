@@ -483,8 +483,10 @@ def compare_command(options):
     models = _single(options.model, "--model")
     finished = _named(options.images, "--images")
     _start_keras()
-    from srgan_tf import compare, report
+    from srgan_tf import compare, data, report
 
+    for path in itertools.chain(*high.values(), *low.values(), *finished.values()):
+        data.list_photographs(Path(path))  # before weights are downloaded
     gauges = compare.Gauges(
         options.features, _weights(options), options.crop, options.quality
     )

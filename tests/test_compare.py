@@ -515,6 +515,15 @@ def test_a_mistake_is_one_line_and_leaves_nothing(high, tmp_path, capsys):
     assert "is a file" in capsys.readouterr().err
 
 
+def test_paths_are_looked_at_before_weights_are_downloaded(srgan, high, tmp_path):
+    (tmp_path / "empty").mkdir()
+    empty, made = tmp_path / "empty", tmp_path / "made"
+    for arguments in ([empty], [high, "--images", f"A={empty}"]):
+        code, _, words = srgan("compare", "--high", *arguments, "-o", made)
+        assert (code, "empty holds no image" in words) == (2, True)
+        assert not made.exists()
+
+
 def test_fid_py_of_two_folders_of_different_names_and_sizes(high, tmp_path, capsys):
     draw.draw_folder("faces", tmp_path / "faces", 3, 21)
     words = [high, f"images={tmp_path / 'faces'}", "--features", "random"]
