@@ -1,159 +1,94 @@
-"""Colab: its Drive as the root of runs, its files as data, its hardware in words.
+"""Google Colab: Drive as the root of runs, files to train on, and the hardware.
 
-Elsewhere than on Colab, nothing here does anything but answer.
+Elsewhere root and find take plain folders, and nothing is mounted or printed.
 """
 
-import contextlib
 import importlib.util
-import logging
 import os
 import shutil
-import sys
-import time
 from pathlib import Path
 
-from srgan_tf import UserError, datasets
+from srgan_tf import UserError
+from srgan_tf.data import copies
 
-DRIVE = datasets.DRIVE
-# Model A saves 0.84 GB at a time, and four saves exist for a moment; below the first,
-# Drive counts as full.
-_LEAST, _ENOUGH = 100e6, 4e9
+FULL = 100e6  # bytes: a Drive with less cannot be used
 
 
 def is_colab():
     """Whether this is a machine of Google Colab."""
-    find = importlib.util.find_spec
-    return bool(find("google") and find("google.colab"))
+    find_spec = importlib.util.find_spec
+    return bool(find_spec("google") and find_spec("google.colab"))
 
 
 def root(folder="SRGAN", elsewhere="."):
-    """The folder under which runs leave their files, as a pathlib.Path; prints which.
+    """The folder that runs keep their files in, a pathlib.Path; on Colab prints which.
 
-    On Colab: Drive is mounted and MyDrive/<folder> made and tried (a file is written,
-    read back and removed); the free room is told. Where Drive is not there, full or not
-    writable, one line says so and /content/<folder> is returned, which is lost with the
-    machine. Elsewhere: Path(elsewhere); nothing is made or printed.
+    On Colab it is MyDrive/<folder> of Drive, or with a warning, if Drive cannot be
+    used, /content/<folder>. Elsewhere it is Path(elsewhere).
     """
     if not is_colab():
         return Path(elsewhere)
-    path = DRIVE / "MyDrive" / folder
+    path = copies.DRIVE / "MyDrive" / folder
     try:
         free = _mount(path)
-    except Exception as error:  # google.colab raises its own kinds, OSError is Drive's
-        path = DRIVE.parent / folder
+        print(f"Files of runs are kept in {path}, {free / 1e9:.1f} GB free.")
+    except Exception as error:  # google.colab raises its own kinds, Drive OSErrors
+        path = copies.DRIVE.parent / folder
         path.mkdir(parents=True, exist_ok=True)
-        reason = getattr(error, "strerror", None) or error or type(error).__name__
-        print(
-            f"WARNING: Drive cannot be used ({reason}): the run's files go to {path}, "
-            "which is LOST with this machine, and nothing that is on Drive is taken up."
-        )
-        return path
-    print(f"Runs are kept in {path}, {free / 1e9:.1f} GB free.")
-    if free < _ENOUGH:
-        print(f"WARNING: under {_ENOUGH / 1e9:.0f} GB: make room, or checkpoints fail.")
+        lost = f"{path}, which is LOST with this machine"
+        print(f"WARNING: Drive cannot be used ({error}). Files of runs go to {lost}.")
     return path
 
 
-def _mount(path):
-    """Mount Drive, make and try the folder; the bytes free there.
-
-    Raises whatever Drive raises, when a second, forced mount has not helped either.
-    """
+def _mount(folder):
+    """Mounts Drive and tries the folder; its free bytes. Raises what Drive raises."""
     from google.colab import drive
 
-    drive.mount(str(DRIVE))
+    drive.mount(str(copies.DRIVE))
     try:
-        return _try(path)
-    except OSError:  # it may have been mounted and died since
-        drive.mount(str(DRIVE), force_remount=True)
-        return _try(path)
+        return _free(folder)
+    except OSError:  # it may have been mounted before and have died since
+        drive.mount(str(copies.DRIVE), force_remount=True)
+        return _free(folder)
 
 
-def _try(folder):
-    """Bytes free in `folder`, which is made; OSError if it cannot keep a file."""
-    if not (DRIVE / "MyDrive").is_dir():  # else mkdir would make one on the local disk
-        raise OSError(None, f"{DRIVE} has no MyDrive")
+def _free(folder):
+    (copies.DRIVE / "MyDrive").stat()  # without one, mkdir would make one locally
     folder.mkdir(parents=True, exist_ok=True)
-    probe, text = folder / f".probe-{os.getpid()}", f"{time.time_ns()}"
-    probe.write_text(text)
-    found = probe.read_text()
+    probe = folder / f".probe-{os.getpid()}"
+    probe.write_text("test")
+    probe.read_text()
     probe.unlink()
-    if found != text:
-        raise OSError(None, "a file reads back otherwise than written")
-    free = shutil.disk_usage(folder).free
-    if free < _LEAST:
-        raise OSError(None, f"it is full: {free / 1e6:.0f} MB free")
+    if (free := shutil.disk_usage(folder).free) < FULL:
+        raise OSError(f"it is full: {free / 1e6:.0f} MB free")
     return free
 
 
 def find(paths, root="."):
-    """Each of `paths` where it is first found, as a list of str, for datasets.local.
+    """The paths as a list of str on the local disk, copied if on Drive; see copies.
 
-    Looked for as it is (uploads lie in the working folder), then in `root`, then beside
-    `root`, which is MyDrive. "tfds:…" stays as it is.
-    Raises UserError that says where it was looked for, and what to do.
+    Each may lie in the working folder, where uploads are, in `root`, or beside `root`,
+    in MyDrive on Colab. Raises UserError that names these places.
     """
-    paths = [paths] if isinstance(paths, (str, os.PathLike)) else list(paths)
-    return [str(_find(path, Path(root))) for path in paths]
-
-
-def _find(path, root):
-    if str(path).startswith(datasets.TFDS):
-        return path
-    places = (Path(path), root / path, root.parent / path)
-    for place in places:
-        if place.exists():
-            return place
-    words = " or ".join(dict.fromkeys(str(place.absolute()) for place in places))
-    raise UserError(f"{path} is not there: upload it as {words}, or name another.")
+    found, folders = [], (Path(), Path(root), Path(root).parent)
+    for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
+        places = dict.fromkeys(folder.absolute() / path for folder in folders)
+        found += [place for place in places if place.exists()][:1]
+        if not found or found[-1] not in places:
+            names = " or ".join(map(str, places))
+            raise UserError(f"{path} does not exist: upload it as {names}.")
+    return copies.local(found)
 
 
 def hardware():
-    """What this machine trains on, in a few lines of words.
+    """What this machine trains on, the versions and the precision: three lines."""
+    from srgan_tf.training import hardware
 
-    GPU with memory, or CPU cores; versions of TensorFlow and Keras; the precision that
-    "auto" takes; what to expect.
-    """
-    with quietly():
-        from srgan_tf import steps
-
-        facts = steps.hardware()
-    precision, memory = facts["precision"], facts["memory"]
-    if not facts["gpu"]:
-        device = f"CPU, {os.cpu_count()} cores, no GPU"
-        words = "enough for a small test, not for a published recipe"
-        if is_colab():
-            words += ': choose "Runtime > Change runtime type > T4 GPU" first'
-    else:
-        device = facts["gpu"] + (f", {memory / 1e9:.1f} GB" if memory else "")
-        words = {
-            "mixed_float16": "float16 on its tensor cores (it has no bfloat16), with "
-            "loss scaling",
-            "mixed_bfloat16": "bfloat16 on its tensor cores",
-            "float32": "it has no tensor cores: expect a fraction of a T4's speed",
-        }[precision]
-    if is_colab():
-        words += (
-            ". Colab ends a session after some hours: to go on, run all cells again"
-        )
-    return (
-        f"{device}\nTensorFlow {facts['tensorflow']}, Keras {facts['keras']}\n"
-        f"precision auto: {precision}; {words}"
+    facts = hardware.facts()
+    device = facts["gpu"] or (
+        f"CPU, {os.cpu_count()} cores, no GPU: enough for small tests. "
+        'On Colab choose "Runtime > Change runtime type > T4 GPU" first.'
     )
-
-
-@contextlib.contextmanager
-def quietly():
-    """For importing TensorFlow: without the log lines that no setting silences."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-    sys.stderr.flush()
-    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nothing, 2)
-    try:
-        yield
-    finally:
-        os.dup2(kept, 2)
-        os.close(kept)
-        os.close(nothing)
-    # Else several models make it advise against retracing: each is traced once.
-    logging.getLogger("tensorflow").setLevel(logging.ERROR)
+    device += f", {facts['memory'] / 1e9:.1f} GB" if facts["memory"] else ""
+    versions = "TensorFlow {tensorflow}, Keras {keras}\nprecision auto: {precision}"
+    return f"{device}\n{versions.format(**facts)}"

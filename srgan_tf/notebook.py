@@ -1,172 +1,113 @@
-"""What a notebook needs besides the library: events and pictures, shown in place.
+"""What a notebook shows below its cells: a bar, curves, pictures and tables."""
 
-Without a notebook's kernel words are printed and nothing else is shown.
-"""
-
-import base64
 import contextlib
+import functools
 import io
-import os
 import pathlib
 import time
 
 import numpy as np
-import tqdm
+from IPython import display
+from IPython.core import pylabtools
 from PIL import Image
 
-from srgan_tf import UserError, ablate, compare, plots, report
+from srgan_tf import UserError, ablate, plots, progress
+from srgan_tf.evaluation import compare, report
+from srgan_tf.training import events, log
 
-# Of a page, whose outputs must stay small: a notebook holds them all.
-DPI, QUALITY = 80, 85  # of figures; of photographs as JPEG
-SIDE = 128  # pixels of a photograph in the gallery of ablate.run
+SECONDS = 30  # between two looks at the curves
+# A notebook holds all its outputs and must stay small.
+LOOKS = {"format": "JPEG", "quality": 85, "subsampling": 0}  # of photographs
+SIDE = 128  # pixels of a photograph in the gallery of an ablation
 SMALL = 530  # pixels; pictures within them are shown twice as large
 
-
-class Display:
-    """A log for train.Run, compare.compare and ablate.run, shown under their cell.
-
-    A bar, the curves of root/loss/<run>.csv and the newest sample picture change in
-    place, the latter two every so many seconds and at the end; messages and what the
-    doctor finds are printed. ablate.run names the runs itself.
-    """
-
-    def __init__(self, root=".", run="", every=20.0):
-        if publisher := getattr(_kernel(), "display_pub", None):
-            publisher.unregister_hook(_filled)  # of the Display before
-            publisher.register_hook(_filled)
-        self._root, self._run, self._every = pathlib.Path(root), run, every
-        self._bar = self._picture = self._cell = None
-        self._places, self._due = set(), 0.0
-
-    def __call__(self, event):
-        if "message" in event:
-            print(event["message"])
-        elif "run" in event:
-            self._run, self._bar, self._picture = event["run"], None, None
-        elif "picture" in event:
-            self._picture = event["picture"]
-        elif "epoch" in event:
-            for words in event["doctor"]:
-                print(f"doctor, epoch {event['epoch']:,}: {words}")
-        elif "image" in event:
-            self._count(event["image"], event["images"], "image")
-        elif "images" in event:
-            loss = f"{event['stage']}, loss {event['perceptual']:.4g}"
-            self._count(event["step"], event["of"], "step", loss)
-        last = "saved" in event and self._bar and event["step"] == self._bar.total
-        news = last or "epoch" in event or "picture" in event
-        if last or (news and time.monotonic() > self._due):
-            self.refresh()
-
-    def _count(self, place, total, unit, words=""):
-        if self._bar is None or (self._bar.total, self._bar.unit) != (total, unit):
-            self._bar = tqdm.tqdm(
-                desc=self._run, total=total, initial=place - 1, unit=unit, ncols=100,
-                mininterval=1.0, miniters=1, smoothing=0.05, file=_Nowhere(),
-            )  # fmt: skip
-        self._bar.set_postfix_str(words, refresh=False)
-        if self._bar.update(place - self._bar.n) or place == total:
-            self._show_bar()
-
-    def refresh(self):
-        """Show the curves and the newest picture, as they are now."""
-        if _kernel() is None:
-            return
-        self._show_bar()
-        started = time.monotonic()
-        path = self._root / "loss" / f"{self._run}.csv"
-        with contextlib.suppress(UserError, OSError):  # no epoch yet; a failing Drive
-            figure = plots.loss_curves(plots.read_loss_log(path), title=self._run)
-            self._show("curves", _bundle(figure))
-        if self._picture is not None:
-            self._show("picture", _bundle(self._picture))
-            self._picture = None
-        now = time.monotonic()
-        self._due = now + max(self._every, 10 * (now - started))  # looking is not work
-
-    def _show_bar(self):
-        if self._bar is not None:
-            self._show("bar", {"text/plain": str(self._bar)})
-
-    def _show(self, place, bundle):
-        if (kernel := _kernel()) is None:
-            return
-        from IPython.display import display
-
-        if self._cell != kernel.execution_count:  # what stood elsewhere stays there
-            self._cell, self._places = kernel.execution_count, set()
-        key = f"{id(self)}-{self._cell}-{place}"
-        display(bundle, raw=True, display_id=key, update=place in self._places)
-        self._places.add(place)
+show_messages = functools.partial(progress.show_messages, print)
+_png = functools.partial(pylabtools.print_figure, dpi=80)
 
 
-class _Nowhere(io.StringIO):
-    """For a bar that is shown by other means."""
+class _Place:
+    """A place below the cell, where the newest replaces the last; a file for tqdm."""
 
-    encoding = "utf-8"  # else its blocks are "#"
+    _handle = None
+
+    def show(self, what):
+        if self._handle is None:
+            self._handle = display.display(what, display_id=True)
+        else:
+            self._handle.update(what)
 
     def write(self, text):
-        return len(text)
+        if line := text.strip():
+            self.show(display.Pretty(line))
+
+    def flush(self):
+        pass
+
+
+class Display(progress.Bar):
+    """A reader of events for loop.train and ablate.run: shows them below the cell.
+
+    A bar, and the curves of root/loss/<name>.csv with the newest sample picture, change
+    in place. Its method `images` is a progress for compare.compare. Use one in a with
+    statement in each cell.
+    """
+
+    def __init__(self, root=".", name=""):
+        super().__init__(name, file=_Place(), ascii=False, ncols=99)
+        self._root, self._place = pathlib.Path(root), _Place()
+        self._picture, self._due = None, 0.0
+
+    def __call__(self, event):
+        super().__call__(event)
+        if isinstance(event, events.Picture):
+            self._picture = _enlarged(event.pixels)
+        if not isinstance(event, events.Step) and time.monotonic() > self._due:
+            self._refresh()
+
+    def __exit__(self, *error):
+        super().__exit__(*error)
+        self._refresh()
+
+    def _refresh(self):
+        images = [] if self._picture is None else [[self._picture]]
+        with contextlib.suppress(UserError, OSError):  # no epoch yet; a failing Drive
+            losses = log.read_loss_log(self._root / "loss" / f"{self.name}.csv")
+            curves = Image.open(io.BytesIO(_png(plots.loss_curves(losses))))
+            images.insert(0, [np.asarray(curves.convert("RGB"))])
+        if images:
+            self._place.show(_jpeg(plots.gallery(images, [self.name])))
+        self._due = time.monotonic() + SECONDS
 
 
 def show(what):
-    """Show a picture, uint8 [h, w, 3], a Figure, a PNG or GIF (Path), or Markdown."""
-    if _kernel() is not None:
-        from IPython.display import display
-
-        display(_bundle(what), raw=True)
-    elif isinstance(what, str):
-        print(what)
+    """Shows uint8 [height, width, 3], a Figure, or a table's HTML."""
+    if isinstance(what, str):
+        display.display(display.HTML(what))
+    elif isinstance(what, np.ndarray):
+        display.display(_jpeg(_enlarged(what)))
+    else:
+        display.display(display.Image(_png(what)))
 
 
 def show_ablation(results):
-    """The table, curves and gallery of ablate.run.
+    """Shows the table, curves and gallery of ablate.run.
 
     Raises UserError for one that was stopped, so that the cells after it do not run.
     """
     if results["stopped"]:
         raise UserError("stopped and saved: run all cells again to go on.")
-    show(ablate.table(results))
-    if any(facts["loss_log"] for facts in results["recipes"].values()):
-        show(results["folder"] / "losses.png")
-    rows = results["gallery"]
-    show(report.sheet([(name, compare.middle(row, SIDE)) for name, row in rows]))
+    show(ablate.frame(results).to_html())
+    print(*ablate.notes(results), sep="\n")
+    display.display(display.Image(results["folder"] / "losses.png"))
+    rows = [(name, compare.middle(row, SIDE)) for name, row in results["gallery"]]
+    show(report.sheet(rows))
 
 
-def _kernel():
-    """The shell of a notebook's kernel; None elsewhere, in a terminal too."""
-    try:
-        from IPython import get_ipython
-    except ImportError:
-        return None
-    shell = get_ipython()
-    return shell if hasattr(shell, "kernel") else None
+def _enlarged(pixels):
+    times = 1 + (max(pixels.shape) < SMALL)
+    return pixels.repeat(times, axis=0).repeat(times, axis=1)
 
 
-def _filled(message):
-    """A message for the notebook; None for the empty ones that Keras' summaries send.
-
-    They print to a string by way of rich, which then shows in notebooks what is left.
-    """
-    empty = message["content"].get("data", {}).get("text/plain") == ""
-    return None if empty else message
-
-
-def _bundle(what):
-    """{MIME type: content}; photographs as JPEGs, for PNGs would swell the notebook."""
-    if isinstance(what, str):
-        return {"text/markdown": what, "text/plain": what}
-    file, kind = io.BytesIO(), "png"
-    if isinstance(what, os.PathLike):
-        file, kind = io.BytesIO(what.read_bytes()), what.suffix[1:]
-    elif isinstance(what, np.ndarray):
-        times, kind = 1 + (max(what.shape) < SMALL), "jpeg"
-        picture = Image.fromarray(what.repeat(times, axis=0).repeat(times, axis=1))
-        picture.save(file, "JPEG", quality=QUALITY, subsampling=0)
-    else:
-        what.savefig(file, format="png", dpi=DPI)
-    return {f"image/{kind}": _text(file.getvalue()), "text/plain": "a picture"}
-
-
-def _text(content):
-    return base64.b64encode(content).decode()
+def _jpeg(pixels):
+    Image.fromarray(pixels).save(file := io.BytesIO(), **LOOKS)
+    return display.Image(file.getvalue())

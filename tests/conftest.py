@@ -13,7 +13,7 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
-SLOW = ("test_train", "test_recipes", "test_notebooks")
+SLOW = ("test_notebooks", "test_loop", "test_recipes", "test_step", "test_tiles")
 
 
 def pytest_collection_modifyitems(items):
@@ -75,4 +75,26 @@ def no_curves():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plots, "loss_curves", lambda *_, **__: Figure())
         patch.setattr(plots, "save_figure", lambda figure, path: path.touch())
+        yield
+
+
+@pytest.fixture(scope="module")
+def small_discriminator():
+    """Of one convolution, where it matters only that it has a state: it is faster."""
+    import keras
+
+    from srgan_tf.networks import discriminator
+
+    def build(patch_size, filters):
+        layers = [
+            keras.Input((patch_size, patch_size, 3)),
+            keras.layers.Conv2D(filters, 3, 4, name="conv"),
+            keras.layers.BatchNormalization(name="norm"),
+            keras.layers.Flatten(name="flatten"),
+            keras.layers.Dense(1, dtype="float32", name="logit"),
+        ]
+        return keras.Sequential(layers, name="discriminator")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(discriminator, "build_discriminator", build)
         yield

@@ -9,12 +9,14 @@
 3. SRGAN_coco.ipynb's kernel is killed in a random cell, at a random step if that is the
    one that trains; all cells again in another kernel must give the same generator.
 4. A step of a size at which TensorFlow finds memory scarce, taken again and again from
-   one state beside other work, must give the same bits.
+   one state while the cores are busy, must give the same bits.
 """
 
 import argparse
 import contextlib
 import csv
+import json
+import logging
 import os
 import random
 import shutil
@@ -30,10 +32,10 @@ sys.path[:0] = [str(ROOT / "demo"), str(ROOT / "tests")]
 import draw  # noqa: E402
 
 SETTINGS = [
-    "batch_norm=true", "filters=8", "residual_blocks=2", "discriminator_filters=8",
-    "high_size=48",
-    "batch_size=4", "pretrain=60 steps", "gan=60 steps", "save_every=3 steps",
-    "sample_every=1 epoch", "fake_label_spread=0.05",
+    "generator=srresnet", "batch_norm=true", "filters=8", "residual_blocks=2",
+    "discriminator_filters=8", "patch_size=48", "batch_size=4", "pretrain=60 steps",
+    "gan=60 steps", "save_every=3 steps", "sample_every=1 epoch",
+    "fake_label_std=0.05",
 ]  # fmt: skip
 TIMES = ("seconds", "images_per_second")
 
@@ -107,11 +109,16 @@ def prove_kills(folder, kills, seed):
 
 
 def prove_damage(data, root):
-    from srgan_tf import UserError, checkpoint
+    from srgan_tf import UserError
+    from srgan_tf.training import checkpoint, folder
 
     messages = []
-    folder = checkpoint.RunFolder(root, "tiny", messages.append)
-    manifests = sorted(folder.checkpoints.glob("checkpoint-*.json"))
+    handler = logging.Handler()
+    handler.emit = lambda record: messages.append(record.getMessage())
+    logging.getLogger("srgan_tf").addHandler(handler)
+    run = folder.RunFolder(root, "tiny")
+    run_id = json.loads(run.info.read_text())["run_id"]
+    manifests = sorted(run.checkpoints.glob("checkpoint-*.json"))
     before, newest = (path.with_suffix(".h5") for path in manifests[-2:])
     noticed = cases = 0
     for path in (newest, newest.with_suffix(".json")):
@@ -125,22 +132,22 @@ def prove_damage(data, root):
         for content in damaged:
             path.write_bytes(content)
             messages.clear()
-            found, _ = folder.newest_checkpoint()
-            named = messages and newest.stem in messages[0]["message"]
+            found, _ = checkpoint.newest(run, run_id)
+            named = messages and newest.stem in messages[0]
             noticed += bool(found == before and named)
             cases += 1
         path.write_bytes(whole)
     print(f"damages noticed, the checkpoint before used: {noticed} of {cases}")
-    for path in folder.checkpoints.glob("checkpoint-*.h5"):
+    for path in run.checkpoints.glob("checkpoint-*.h5"):
         path.write_bytes(path.read_bytes()[:-1])
-    kept = sorted(folder.checkpoints.iterdir())
+    kept = sorted(run.checkpoints.iterdir())
     ended = subprocess.run(command(data, root), capture_output=True, text=True)
-    nothing_lost = kept == sorted(folder.checkpoints.iterdir())
-    words = ended.stderr.strip().splitlines()[-1]
+    nothing_lost = kept == sorted(run.checkpoints.iterdir())
+    message = ended.stderr.strip().splitlines()[-1]
     print(f"all damaged: exit code {ended.returncode}, nothing deleted: {nothing_lost}")
-    print(words)
+    print(message)
     try:
-        folder.newest_checkpoint()
+        checkpoint.newest(run, run_id)
     except UserError:
         return noticed == cases and ended.returncode == 2 and nothing_lost
     return False
@@ -188,20 +195,22 @@ def prove_notebook(folder, data, kills, seed):
 def prove_step(times=20):
     """Whether a step of the size of SRGAN_coco.ipynb's is the same every time."""
     import numpy as np
-    import tensorflow as tf
 
-    from srgan_tf import recipes, steps
+    from srgan_tf import recipes, schedules, settings
+    from srgan_tf.training import hardware, step
 
-    tf.config.experimental.enable_op_determinism()
-    settings = [
-        "filters=32", "residual_blocks=8", "discriminator_filters=32", "high_size=96",
-        "batch_size=4", 'content={"pixels": 1.0, "vgg19/block2_conv2": 1e-4}',
+    hardware.make_deterministic("true")
+    changes = [
+        "generator=srresnet", "filters=32", "residual_blocks=8",
+        "discriminator_filters=32", "patch_size=96", "batch_size=4",
+        'content={"pixels": 1.0, "vgg19/block2_conv2": 1e-4}',
     ]  # fmt: skip
-    recipe = recipes.with_settings(recipes.get_recipe("tiny"), settings)
-    trainer = steps.Trainer(recipe, 0, {"vgg19": "random"})
-    stage = recipes.stages(recipe, 1)[-1]
-    high = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), np.uint8)
-    variables = [each for part in trainer.variables().values() for each in part]
+    recipe = settings.with_settings(recipes.get_recipe("tiny"), changes)
+    state = step.build(recipe, 0, {"vgg19": "random"})
+    stage = schedules.stages(recipe, 1)[-1]
+    train_step = step.compile_step(stage, state, recipe, seed=0)
+    hr = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), np.uint8)
+    variables = [each for part in state.variables().values() for each in part]
     start = [each.numpy() for each in variables]
     busy = [
         subprocess.Popen([sys.executable, "-c", "while True: pass"])
@@ -212,7 +221,7 @@ def prove_step(times=20):
         for _ in range(times):
             for variable, value in zip(variables, start, strict=True):
                 variable.assign(value)
-            trainer.step(stage, stage.first_step, high[:, ::4, ::4], high)
+            train_step(stage.first_step, hr[:, ::4, ::4], hr)
             found.add(b"".join(each.numpy().tobytes() for each in variables))
     finally:
         for process in busy:

@@ -2,7 +2,7 @@ import importlib.util
 import subprocess
 import sys
 
-TAG, REPOSITORY = "v0.1.0", "https://github.com/srgan-tf/srgan_tf"
+TAG, REPOSITORY = "v0.2.0", "https://github.com/srgan-tf/srgan_tf"
 find = importlib.util.find_spec
 # A folder of that name, as a clone is, has no origin and is not the package.
 there = getattr(find("srgan_tf"), "origin", None)

@@ -1,132 +1,164 @@
-"""The command line: words, exit codes, one line for a mistake."""
+"""The command line: exit codes, one line for a mistake, and every option's help."""
 
+import shlex
 import subprocess
 import sys
 
 import pytest
 
-from srgan_tf import cli, features, recipes
+from srgan_tf import UserError, __version__, arguments, cli, features, recipes, settings
+from srgan_tf.training import record
+
+PARSER = arguments.build_parser(cli.COMMANDS)
 
 
-def test_recipes_are_listed(srgan):
+def test_recipes_and_fields_are_listed(srgan):
     code, output, _ = srgan("recipes")
     assert code == 0
     for recipe in recipes.RECIPES.values():
         assert f"{recipe.name}: {recipe.source}\n" in output
-        assert "    " + recipes.describe(recipe)[3] + "\n" in output
+        assert f"    {settings.describe(recipe)[3]}\n" in output
+    code, output, _ = srgan("recipes", "diningeachox")
+    recipe, lines = recipes.get_recipe("diningeachox"), output.splitlines()
+    assert code == 0 and len(lines) == 2 * len(settings.SETTABLE)
+    assert settings.with_settings(recipe, lines[::2]) == recipe
+
+
+def test_version_and_module(srgan):
+    assert srgan("--version")[:2] == (0, f"srgan {__version__}\n")
+    command = [sys.executable, "-m", "srgan_tf", "--help"]
+    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
+    assert all(name in text for name in cli.COMMANDS)
+
+
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_help_has_two_examples_that_parse(srgan, command):
+    code, output, _ = srgan(command, "--help")
+    description, _, examples = output.partition("examples:\n")
+    examples = [shlex.split(line) for line in examples.splitlines()]
+    assert code == 0 and command in description and len(examples) == 2
+    for program, *words in examples:
+        assert (program, words[0]) == ("srgan", command)
+        PARSER.parse_args(words)
 
 
 @pytest.mark.parametrize(
-    ("arguments", "words"),
+    ("arguments", "subject"),
     [
-        (["train", "cocoa", "--data", "x"], "did you mean coco?"),
-        (["train", "tiny", "--data", "nowhere"], "nowhere does not exist"),
-        (
-            ["train", "tiny", "--data", "x", "--set", "filter=3"],
-            "did you mean filters?",
-        ),
-        (["train", "tiny", "--data", "x", "--seed", "-1"], "--seed -1"),
-        (["train", "tiny", "--data", "x", "--seed", "4294967296"], "2^32"),
-        (["train", "tiny", "--data", "x", "--memory", "inf"], "--memory inf"),
-        (["train", "tiny", "--data", "x", "--precision", "half"], "mixed_float16"),
-        (["train", "tiny", "--data", "x", "--weights", "resnet18"], "NAME=PATH"),
-        (["plot", "nowhere.csv"], "nowhere.csv"),
+        ("train cocoa --data x", "coco?"),
+        ("train tiny --data nowhere", "nowhere"),
+        ("train tiny --data x --seed -1", "--seed"),
+        ("train tiny --data x --precision half", "mixed_float16"),
+        ("train tiny --data x --weights resnet18", "--weights"),
+        ("train tiny", "--data"),
+        ("recipes cocoa", "coco?"),
+        ("plot nowhere.csv --at 10,x", "--at"),
+        ("compare --hr nowhere", "nowhere"),
+        ("ablate tiny coco --data x --validation nowhere", "nowhere"),
+        ("gallery --hr x --zoom 1,2", "--zoom"),
+        ("upscale nowhere.png", "nowhere.png"),
+        ("upscale x --blend 0.5", "--with"),
+        ("fly", "fly"),
     ],
 )
-def test_mistakes_are_met_by_one_line_and_exit_code_2(srgan, arguments, words):
-    code, output, error = srgan(*arguments)
-    assert code == 2
-    assert output == ""
-    line = error.strip().splitlines()[-1]
-    assert line.startswith("srgan: ")
-    assert words in line
-    assert "Traceback" not in error
+def test_mistake_is_one_line_and_exit_code_2(srgan, arguments, subject):
+    code, output, error = srgan(*arguments.split())
+    (line,) = error.strip().splitlines()
+    assert (code, output) == (2, "")
+    assert line.startswith("srgan: ") and subject in line
 
 
-def test_empty_folder_is_named(srgan, tmp_path):
-    code, _, error = srgan(
-        "train", "tiny", "--data", tmp_path, "--root", tmp_path / "r"
-    )
-    assert code == 2
-    assert str(tmp_path) in error
-    assert not (tmp_path / "r").exists()
+@pytest.mark.parametrize("words", ["train coco --data", "compare --hr"])
+@pytest.mark.parametrize("path", ["nowhere", "."])
+def test_paths_are_looked_at_before_weights(srgan, tmp_path, monkeypatch, words, path):
+    """Neither a download nor a folder is begun for data that are not there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(features, "build_extractor", lambda *_: 1 / 0)
+    monkeypatch.setattr(features, "build_embedding", lambda *_: 1 / 0)
+    code, _, error = srgan(*words.split(), path)
+    assert code == 2 and path in error
+    assert not list(tmp_path.iterdir())
 
 
-def test_missing_weights_are_an_error_before_training(srgan, scenes, tmp_path):
-    code, _, error = srgan(
-        "train", "coco", "--data", scenes, "--root", tmp_path / "r",
-        "--vgg-weights", tmp_path / "vgg.h5", "--set", "high_size=24", "filters=4",
-        "residual_blocks=1", "discriminator_filters=4",
-    )  # fmt: skip
-    assert code == 2
-    assert "vgg.h5" in error
-    assert "--vgg-weights" in error
-    assert not list(tmp_path.rglob("*.h5"))
+SMALL = (
+    "filters=4", "residual_blocks=1", "discriminator_filters=4", "patch_size=24",
+    "batch_size=4", "validation_images=2", "sample_images=1", "gan=1 epochs",
+    "pretrain=1 epochs", "validation_fraction=0.2",
+)  # fmt: skip
 
 
-def test_plot_draws_the_zoom(srgan, tmp_path):
-    header = (
-        "epoch,step,stage,seconds,images_per_second,learning_rate,perceptual,content,"
-        "adversarial,discriminator,d_real,d_fake,psnr_y,ssim_y"
-    )
-    rows = [f"{n},{n},gan,1,1,1e-4,0.1,0.1,1.5,0.6,0.6,0.4,25,0.7" for n in range(1, 9)]
-    log = tmp_path / "run.csv"
-    log.write_text("\n".join([header, *rows]) + "\n")
-    code, output, _ = srgan(
-        "plot", log, "--from", 3, "--to", 5, "-o", tmp_path / "a.png"
-    )
-    assert code == 0
-    assert output.strip() == str(tmp_path / "a.png")
+def test_a_run_is_trained_looked_at_and_used(srgan, scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(record, "write_curves", lambda run: None)  # it takes seconds
+    root, model = tmp_path / "a", tmp_path / "a/models/tiny.h5"
+    command = "train", "tiny", "--data", scenes, "--root", root, "--set", *SMALL
+    code, output, _ = srgan(*command, "--dry-run")
+    assert code == 0 and "8 to train, 2 to validate" in output
+    assert not root.exists()
+    code, output, error = srgan(*command, "--tensorboard")
+    assert code == 0 and str(model) in output
+    assert "epoch 1, step 2, pretrain" in error and "epoch 2, step 4, gan" in error
+    assert "not begun" in error and error.count("headers of 10 images") == 1
+    assert list((root / "loss/tiny").glob("events.*"))
+    code, output, error = srgan(*command)  # again: it is finished
+    assert code == 0 and str(model) in output and "resumed from" in error
+    srgan("progress", "tiny", "--root", root)
+    assert (root / "output/tiny/progress.gif").exists()
+    sheet = tmp_path / "sheet.png"
+    command = "gallery", "--hr", scenes, "--model", model, "--panels", "lr,tiny,hr"
+    assert srgan(*command, "-o", sheet)[:2] == (0, f"{sheet}\n") and sheet.exists()
+    photograph = min(scenes.iterdir())
+    command = "upscale", photograph, tmp_path / "none", "--model", model
+    code, output, _ = srgan(*command, "-o", tmp_path / "up")
+    assert (tmp_path / "up" / f"{photograph.stem}.png").exists()
+    assert code == 1 and "1 of 1" in output  # but one path holds nothing
+
+
+def log_of(path, losses):
+    rows = [f"{n},{n},gan,{loss},7.98" for n, loss in enumerate(losses, 1)]
+    path.write_text("\n".join(["epoch,step,stage,perceptual,discriminator", *rows]))
+    return path
+
+
+def test_plot_draws_and_compares_logs(srgan, tmp_path):
+    a = log_of(tmp_path / "a.csv", [0.5, 0.25, *[0.2] * 6])
+    b = log_of(tmp_path / "b.csv", [0.5, 0.25, 1 / 6])
+    code, output, _ = srgan("plot", a, "--from", 3, "--to", 5)
+    path, finding = output.splitlines()
+    assert code == 0 and path == str(tmp_path / "a.png")
     assert (tmp_path / "a.png").read_bytes().startswith(b"\x89PNG")
-    code, _, error = srgan("plot", log, "--from", 30)
-    assert code == 2
-    assert "8" in error
-
-
-def test_plot_compares_logs_and_tells_what_is_wrong(srgan, tmp_path):
-    for name in ("a", "b"):
-        rows = [
-            f"EPOCH {n}\td_loss 7.98\tgan_loss [{0.5 / n}, 0.0053, 1.53]\n"
-            for n in range(1, 4 if name == "a" else 13)
-        ]
-        (tmp_path / f"{name}.txt").write_text("".join(rows))
-    logs = tmp_path / "a.txt", tmp_path / "b.txt"
-    code, output, _ = srgan("plot", *logs, "--at", "3,12,100")
-    path, a, b, *table = output.splitlines()
+    assert "discriminator" in finding
+    code, output, _ = srgan("plot", a, b, "--at", "2,3,100")
+    path, *_, header, _, second, third, last = output.splitlines()
     assert code == 0 and path == str(tmp_path / "a_compared.png")
-    assert (tmp_path / "a_compared.png").read_bytes().startswith(b"\x89PNG")
-    assert a.startswith("a: epochs 1 to 3: the discriminator answers 1")
-    assert b.startswith("b: epochs 1 to 12: the discriminator answers 1")
-    assert [line.split() for line in table] == [
-        ["epoch", "a", "b"], ["3", "0.1667", "0.1667"], ["12", "-", "0.04167"],
-        ["100", "-", "-"],
-    ]  # fmt: skip
-    code, output, _ = srgan("plot", logs[0])
-    path, words = output.splitlines()
-    assert path == str(tmp_path / "a.png") and words.startswith("epochs 1 to 3:")
-    other = tmp_path / "other" / "a.txt"
-    other.parent.mkdir()
-    other.write_text(logs[1].read_text())
-    code, output, _ = srgan("plot", logs[0], other, "--at", "12")  # of one name
-    assert output.splitlines()[-1].split() == ["12", "-", "0.04167"]
-    code, _, error = srgan("plot", logs[0], "--at", "10,x")
-    assert code == 2 and "--at 10,x" in error
+    assert header.split() == ["a", "b"]
+    assert second.split() == ["2", "0.25", "0.25"]
+    assert third.split() == ["3", "0.2", "0.1667"]
+    assert last.split() == ["100", "-", "-"]
+    code, _, error = srgan("plot", a, "--from", 30)
+    assert code == 2 and "8" in error
 
 
-def test_module_is_the_command():
-    command = [sys.executable, "-m", "srgan_tf", "--help"]
-    text = subprocess.run(command, check=True, capture_output=True, text=True).stdout
-    assert "train" in text
-    assert "plot" in text
+def test_ablate_names_its_files(srgan, tmp_path, monkeypatch):
+    results = {"stopped": None, "recipes": {"tiny": {"failed": None}}}
+    results |= {"comparison": {"protocol": {"skipped": 0}}, "folder": tmp_path}
+    monkeypatch.setattr("srgan_tf.ablate.run", lambda *_, **__: results)
+    monkeypatch.setattr("srgan_tf.ablate.table", lambda results: "a table")
+    code, output, _ = srgan("ablate", "tiny", "--data", "a", "--validation", "b")
+    table, _, files = output.splitlines()
+    assert (code, table) == (0, "a table") and files.startswith(f"{tmp_path}/: ")
+    for name in ("ablation.md", "ablation.csv", "losses.png", "compare.*"):
+        assert name in files
 
 
-@pytest.mark.parametrize("network", features.BACKBONES)
-def test_options_that_errors_name_exist(network):
-    words = features._option([f"{network}/layer"]).split()
-    for command in (
-        ["train", "coco", "--data", "a"],
-        ["ablate", "coco", "celeba", "--data", "a", "--validate", "b"],
-        ["compare", "--high", "a"],
-    ):
-        options = cli._parser().parse_args([*command, *words])
-        assert cli._weights(options)[network] == "FILE"
+def test_models_and_weights_are_named(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a", "b"):
+        (tmp_path / f"{name}.h5").touch()
+    assert cli._models(["a.h5", "C=b.h5"]) == {"a": "a.h5", "C": "b.h5"}
+    assert cli._models(["coco"])["coco"].endswith("models/coco.h5")
+    for texts in (["a.h5", "a=b.h5"], ["nothing"]):
+        with pytest.raises(UserError, match=r"NAME=FILE|nothing"):
+            cli._models(texts)
+    words = "compare --hr a --vgg-weights V --weights resnet18=R inception_v3=I"
+    weights = dict(PARSER.parse_args(words.split()).weights)
+    assert weights == {"vgg19": "V", "resnet18": "R", "inception_v3": "I"}

@@ -1,6 +1,7 @@
 """Imports run downward only (the house's floors), and commands answer at once."""
 
 import ast
+import graphlib
 import pathlib
 import subprocess
 import sys
@@ -8,72 +9,92 @@ import sys
 import pytest
 
 LIBRARY = pathlib.Path(__file__).parent.parent / "srgan_tf"
-# Of each floor no module imports another, nor one of a floor above it.
+# No module imports one of a floor above it; within a floor, there is no circle.
 FLOORS = (
-    ("images",),
-    ("networks", "features", "losses", "data", "metrics", "plots", "doctor"),
-    ("recipes", "checkpoint", "datasets", "validation", "events"),
-    ("steps", "upscale", "testset", "jobs"),
-    ("train", "compare"),
-    ("report",),
+    ("__init__", "atomic", "streams", "pixels", "schedules", "settings", "recipes"),
+    ("networks", "losses", "features", "metrics", "data", "plots"),
+    ("training", "upscaling"),
+    ("evaluation",),
     ("ablate",),
-    ("colab",),
-    ("notebook", "cli"),
-    ("__main__",),
+    ("progress", "arguments", "colab", "cli", "notebook", "__main__"),
 )
-ONLY = {  # package: the modules that may import it
+ONLY = {  # package: the modules, or packages of ours, that may import it
     "matplotlib": {"plots"},
-    "argparse": {"cli"},
-    "tqdm": {"cli", "notebook"},
+    "argparse": {"arguments"},
+    "tqdm": {"progress", "cli"},
     "IPython": {"notebook"},
-    "tensorflow": {"steps", "train", "events"},
-    "tensorboard": {"events"},
-    "keras": {
-        "networks", "features", "losses", "steps", "train", "upscale", "compare",
-        "ablate",
-    },
-    "cv2": {"images"},
-}  # fmt: skip
+    "pandas": {"evaluation.report", "ablate", "cli"},
+    "tensorflow": {"training"},
+    "tensorboard": {"training.log"},
+    "cv2": {"data.photographs"},
+}
 FORBIDDEN = ("pickle", "tensorflow.python", "tf_keras")
+PRINTING = {"cli", "colab", "notebook"}
+PATHS = {
+    ".".join(path.relative_to(LIBRARY).with_suffix("").parts): path
+    for path in sorted(LIBRARY.rglob("*.py"))
+}
 
 
 def imports(module):
-    """Every module imported anywhere in a file, its own package's as "srgan_tf.x"."""
-    for node in ast.walk(ast.parse((LIBRARY / f"{module}.py").read_text())):
+    """The names that a module imports anywhere; of our package without "srgan_tf."."""
+    for node in ast.walk(ast.parse(PATHS[module].read_text())):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
-            package = "srgan_tf" if node.level else node.module
-            yield from (f"{package}.{alias.name}" for alias in node.names)
+            assert not node.level
+            yield from (f"{node.module}.{alias.name}" for alias in node.names)
 
 
-def modules():
-    return sorted(path.stem for path in LIBRARY.glob("*.py") if path.stem != "__init__")
-
-
-@pytest.mark.parametrize("module", modules())
-def test_imports_run_downward(module):
-    floor = next(i for i, names in enumerate(FLOORS) if module in names)
-    below = {name for names in FLOORS[:floor] for name in names}
+def ours(module):
+    """The modules of our package that it imports."""
     for name in imports(module):
-        package, *rest = name.split(".")
-        if package == "srgan_tf" and rest and (LIBRARY / f"{rest[0]}.py").exists():
-            assert rest[0] in below, f"{module} imports {name}"
-        assert module in ONLY.get(package, {module}), f"{module} imports {name}"
+        parts = name.split(".")[1:] if name.startswith("srgan_tf.") else []
+        for end in (len(parts), len(parts) - 1):
+            if ".".join(parts[:end]) in PATHS:
+                yield ".".join(parts[:end])
+                break
+
+
+def floor(module):
+    return next(i for i, names in enumerate(FLOORS) if module.split(".")[0] in names)
+
+
+@pytest.mark.parametrize("module", PATHS)
+def test_imports_run_downward(module):
+    for other in ours(module):
+        assert floor(other) <= floor(module), f"{module} imports {other}"
+    for name in imports(module):
+        allowed = ONLY.get(name.partition(".")[0], {module})
+        assert {module, module.split(".")[0]} & allowed, f"{module} imports {name}"
         assert not name.startswith(FORBIDDEN)
 
 
-def test_printing_is_the_command_lines():
-    for module in set(modules()) - {"cli", "colab", "notebook"}:
-        for node in ast.walk(ast.parse((LIBRARY / f"{module}.py").read_text())):
-            assert not (isinstance(node, ast.Name) and node.id == "print"), module
+def test_imports_have_no_circle():
+    """Neither of modules nor, but for a package with itself, of packages."""
+    below, packages = {module: set(ours(module)) for module in PATHS}, {}
+    for module, others in below.items():
+        package, *names = (name.split(".")[0] for name in (module, *others))
+        packages.setdefault(package, set()).update(set(names) - {package})
+    for graph in (below, packages):
+        graphlib.TopologicalSorter(graph).prepare()  # raises CycleError
 
 
-@pytest.mark.parametrize("arguments", [["--help"], ["recipes"], ["train", "--help"]])
-def test_words_need_no_tensorflow(arguments):
+@pytest.mark.parametrize("module", PATHS)
+def test_modules_and_functions_are_short_and_few_print(module):
+    text = PATHS[module].read_text()
+    assert len(text.splitlines()) <= 300
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef):
+            assert node.end_lineno - node.lineno < 50, node.name
+        assert getattr(node, "id", "") != "print" or module in PRINTING
+
+
+@pytest.mark.parametrize("words", ["--help", "recipes", "recipes coco", "train --help"])
+def test_answers_need_no_tensorflow(words):
     code = (
         "import sys\nfrom srgan_tf import cli\n"
-        f"try: cli.main({arguments!r})\n"
+        f"try: cli.main({words.split()!r})\n"
         "except SystemExit as stop: assert not stop.code\n"
         "assert 'tensorflow' not in sys.modules and 'keras' not in sys.modules"
     )

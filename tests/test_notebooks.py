@@ -1,6 +1,7 @@
 """The notebooks: as style.md wants them, and run from start to end in a kernel."""
 
 import ast
+import importlib
 import inspect
 import os
 import pathlib
@@ -11,10 +12,10 @@ import types
 
 import nbclient
 import nbformat
-import numpy as np
 import pytest
 
-from srgan_tf import UserError, ablate, networks, notebook, recipes, report
+from srgan_tf import ablate, recipes, settings
+from srgan_tf.networks import files, generators
 
 HERE = pathlib.Path(__file__).parent
 FOLDER = HERE.parent / "notebooks"
@@ -35,20 +36,24 @@ tensorflow.config.run_functions_eagerly(True)
 plots.loss_curves = lambda *_, **__: Figure()
 """
 TINY = f"""{EAGER}SETTINGS = [
-    "residual_blocks=1", "filters=4", "discriminator_filters=4", "high_size=24",
-    "batch_size=4", 'content={{"vgg19/block1_conv1": 1.0}}', "pretrain=2 steps",
-    "gan=1 epochs", "save_every=2 steps", "sample_images=1", "validate_images=1",
-    "validate_fraction=0.2",
+    "start=random", "residual_blocks=1", "filters=4", "discriminator_filters=4",
+    "patch_size=24", "validation_size=24", "batch_size=4", "pretrain=2 steps",
+    "gan=1 epochs", 'content={{"vgg19/block1_conv1": 1.0}}', "save_every=2 steps",
+    "sample_images=1", "validation_images=2", "validation_fraction=0.2",
+    "sample_every=1 epoch", "validate_every=1 epoch",
 ]
 VGG_WEIGHTS = "random"
 """  # 8 of 10 images train: 2 steps an epoch, 4 in all
 AT_STEP = """
-def log(event, before=run.log):
-    before(event)
-    if event.get("step") == {} and "images" in event:
-        import os
-        os.kill(os.getpid(), {})
-run.log = log
+def interrupted(run, report, train=loop.train):
+    def read(event):
+        report(event)
+        if getattr(event, "number", 0) == {}:
+            import os
+            os.kill(os.getpid(), {})
+    return train(run, read)
+
+loop.train = interrupted
 """
 
 
@@ -94,6 +99,8 @@ def test_looks_as_style_wants(name):
             assert not isinstance(node, (ast.ClassDef, ast.FunctionDef, ast.While))
     titles = [c.source for c in book.cells if c.source.startswith("## ")]
     words = ["## Setup", "## Settings", "## The data", "## What we learned"]
+    if name in TRAINING:
+        words[3:3] = ["## The networks and the losses", "## Training", "## The result"]
     places = [next(i for i, t in enumerate(titles) if t.startswith(w)) for w in words]
     assert places == sorted(places)
 
@@ -101,16 +108,16 @@ def test_looks_as_style_wants(name):
 @pytest.mark.parametrize("name", NAMES)
 def test_setup_is_the_guarded_one(name):
     """Its guard is tested with tests/test_colab.py."""
-    setup, settings, *_ = code(read(name))
+    setup, second, *_ = code(read(name))
     assert setup.source.startswith((HERE / "setup_cell.py").read_text())
-    assert settings == settings_of(read(name))
+    assert second == settings_of(read(name))
     rest = code(read(name))[2:]
     constants = re.compile(r"^[A-Z][A-Z_]+ *=", re.M)
     assert not any(constants.search(cell.source) for cell in rest)
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_outputs_are_of_one_run_and_tell_of_no_machine(name):
+def test_outputs_are_of_one_run_and_name_no_machine(name):
     cells = code(read(name))
     counts = [cell.execution_count for cell in cells]
     assert counts in ([None] * len(cells), list(range(1, len(cells) + 1)))
@@ -132,12 +139,13 @@ def test_every_library_call_exists(name):
     names, checked = {}, 0
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.ImportFrom):
-            assert node.module == "srgan_tf"
-            package = __import__("srgan_tf", fromlist=[n.name for n in node.names])
-            names |= {alias.name: getattr(package, alias.name) for alias in node.names}
+            assert node.module.startswith("srgan_tf")
+            for alias in node.names:
+                module = importlib.import_module(f"{node.module}.{alias.name}")
+                names[alias.name] = module
         elif isinstance(node, ast.Import):
-            setup = {"importlib.util", "subprocess", "sys"}
-            assert setup >= {alias.name for alias in node.names}
+            known = ("importlib.util", "subprocess", "sys")
+            assert all(alias.name in known for alias in node.names)
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and getattr(node.value, "id", 0) in names:
             assert not node.attr.startswith("_")
@@ -168,10 +176,10 @@ def test_settings_are_understood(name, on_colab, tmp_path):
     found = {"colab": colab, "ROOT": tmp_path}
     exec(settings_of(read(name)).source, found)
     if name in TRAINING:
-        recipes.with_settings(recipes.get_recipe(found["RECIPE"]), found["SETTINGS"])
+        settings.with_settings(recipes.get_recipe(found["RECIPE"]), found["SETTINGS"])
     if name == "ablations":
-        ablate.plan(found["GENERATORS"], found["SAME"] + found["BY_LOSS"])
-        ablate.plan(found["LOSSES"], found["SAME"] + found["BY_LENGTH"])
+        ablate.choose(found["GENERATORS"], found["SAME"] + found["BY_LOSS"])
+        ablate.choose(found["LOSSES"], found["SAME"] + found["BY_LENGTH"])
     assert found["ROOT"] == (tmp_path if on_colab else tmp_path / "../runs")
 
 
@@ -221,8 +229,10 @@ class Book:
         return next(cell for cell in self.cells.cells if cell.id == key).outputs
 
     def text(self, key):
-        """What a cell printed; nothing of it as an error."""
+        """What a cell printed; nothing of it as an error, but what TensorFlow says."""
         printed = [each for each in self.outputs(key) if each.output_type == "stream"]
+        if key == "setup":
+            printed = [each for each in printed if each.name == "stdout"]
         assert all(each.name == "stdout" for each in printed), printed
         return "".join(each.text for each in printed)
 
@@ -233,7 +243,7 @@ class Book:
 
 
 def coco(root, scenes):
-    data = f"DATA, VALIDATE = [{str(scenes)!r}], []"
+    data = f"DATA, VALIDATION = [{str(scenes)!r}], []"
     return f"ROOT = colab.root(elsewhere={root!r})\n{data}\n{TINY}"
 
 
@@ -242,30 +252,31 @@ def test_coco_stopped_and_killed_ends_as_if_not(scenes, tmp_path):
     with Book("SRGAN_coco", tmp_path) as book:
         book.run(settings=coco("whole", scenes))
         check_coco(book)
-        book.run("standing", settings=coco("again", scenes))  # it holds the run now
+        book.run("prepare", settings=coco("again", scenes))  # it locks nothing
         stop = AT_STEP.format(1, int(signal.SIGINT))
-        book.run(settings=coco("again", scenes), standing=stop)
-        assert "Stopped and saved: run all cells again" in book.text("training")
+        book.run(settings=coco("again", scenes), prepare=stop)
+        assert "Stopped: run all cells again" in book.text("training")
         assert "epoch 1 of 2" in book.text("training")
         kill = AT_STEP.format(3, int(signal.SIGKILL))
         with pytest.raises(nbclient.exceptions.DeadKernelError):
-            book.run(settings=coco("again", scenes), standing=kill)
-        assert "epoch 1 of 2" in book.text("standing")
+            book.run(settings=coco("again", scenes), prepare=kill)
+        assert "epoch 1 of 2" in book.text("prepare")
     with Book("SRGAN_coco", tmp_path) as book:
         book.run("training", settings=coco("again", scenes))
         place = "again/models/coco/checkpoint-00000002.h5"
-        assert f"resumed from {place}" in book.text("standing")
+        assert f"resumed from {place}" in book.text("prepare")
     whole, again = (tmp_path / root / "models/coco.h5" for root in ("whole", "again"))
     assert whole.read_bytes() == again.read_bytes()
 
 
 def check_coco(book):
     assert "no GPU" in book.text("setup")
-    assert book.text("standing") == "not begun: 2 epochs of 2 steps\n"
-    assert "8 photographs to train, 2 to validate\n6x6 pixels" in book.text("data")
-    assert "upsampling: 8,279 parameters" in book.text("networks")
-    assert (book.shown("standing"), book.shown("data")) == ([], ["jpeg"])
-    assert book.shown("training") == ["plain", "png", "jpeg"]
+    assert book.text("prepare").endswith("\nnot begun: 2 epochs of 2 steps\n")
+    assert book.text("prepare").count("headers of 10 images") == 1
+    assert "8 training images, 2 validation images\n6x6 pixels" in book.text("data")
+    assert "compact: 2,332 parameters" in book.text("networks")
+    assert (book.shown("prepare"), book.shown("data")) == ([], ["jpeg"])
+    assert book.shown("training") == ["plain", "jpeg"]
     assert "4/4" in book.outputs("training")[0].data["text/plain"]
     assert "Trained.\nfinished: 2 epochs" in book.text("training")
     assert "PSNR-Y " in book.text("result")
@@ -284,9 +295,9 @@ def test_celeba_runs_on_a_colab_whose_drive_fails(draw, tmp_path):
     )  # fmt: skip
     with book:
         book.run(settings=TINY)
-    assert f"Runs are kept in {drive}/SRGAN" in book.text("setup")
-    assert "copying CelebA.zip" in book.text("standing")
-    assert "the run goes on with copies" in book.text("training")
+    assert f"{drive}/SRGAN" in book.text("setup")
+    assert "CelebA.zip from Drive" in book.text("prepare")
+    assert "the run goes on" in book.text("training")
     assert "finished: 2 epochs" in book.text("training")
     assert (drive / "SRGAN/models/celeba.h5").exists()
 
@@ -302,94 +313,41 @@ def test_compare_and_ablations_run(draw, scenes, tmp_path):
 def compare_runs(book, scenes, tmp_path):
     models = {}
     for name in ("A", "B"):
-        generator = networks.build_generator(
-            networks.GeneratorSettings(residual_blocks=1, filters=4)
-        )
+        small = generators.GeneratorSettings(residual_blocks=1, filters=4)
         models[name] = str(tmp_path / f"{name}.h5")
-        networks.save_generator(generator, models[name])
-    settings = f"""
+        files.save_generator(generators.build_generator(small), models[name])
+    changes = f"""
 ROOT, MODELS, FEATURES, WEIGHTS = colab.root(elsewhere="runs"), {models}, "random", {{}}
-HIGH = {{"some": [{str(scenes)!r}], "others": [{str(scenes)!r}]}}
-LIMIT, HIGH_SIZE, ZOOM = 3, 48, (8, 8, 16)
+HR = {{"some": [{str(scenes)!r}], "others": [{str(scenes)!r}]}}
+LIMIT, CENTER_CROP, ZOOM = 3, 48, (8, 8, 16)
 """
-    book.run(settings=settings)
+    book.run(settings=changes)
     assert book.shown("data") == ["jpeg"] * 2
-    assert "6/6" in book.outputs("measures")[0].data["text/plain"]
-    assert "some (3 images)" in book.text("measures")
-    assert "others (3 images)" in book.text("measures")
+    assert book.shown("measures") == ["plain", "html"]
+    assert book.text("measures") == ""
+    bar, table = book.outputs("measures")
+    assert "3/3" in bar.data["text/plain"]
+    assert "some (3 images)" in table.data["text/html"]
+    assert "others (3 images)" in table.data["text/html"]
     assert book.shown("bars") == ["png"]
     assert book.shown("gallery") == ["jpeg"]
-    assert "some, PSNR-Y, dB: " in book.text("learned")
-    assert "FID is biased" in book.text("learned")
+    assert "some, PSNR-Y" in book.text("learned")
     assert (tmp_path / "runs/output/compare/compare.json").exists()
 
 
 def ablations_run(book, draw, scenes, tmp_path):
     draw.draw_folder("scenes", tmp_path / "test", count=3, size=24, seed=1)
-    settings = f"""
-ROOT, DATA, VALIDATE = colab.root(elsewhere="runs"), [{str(scenes)!r}], ["test"]
+    changes = f"""
+ROOT, DATA, VALIDATION = colab.root(elsewhere="runs"), [{str(scenes)!r}], ["test"]
 GENERATORS, LOSSES = ["ledig2017", "maddrell2018"], ["srresnet", "ledig2017_mse"]
-FEATURES, WEIGHTS, LIMIT, HIGH_SIZE = "random", {{}}, 3, 24
-SAME = ["residual_blocks=1", "filters=4", "discriminator_filters=4", "high_size=24"]
-SAME += ["batch_size=2", "validate_images=1", "sample_images=1"]
+FEATURES, WEIGHTS, LIMIT, CENTER_CROP = "random", {{}}, 3, 24
+SAME = ["residual_blocks=1", "filters=4", "discriminator_filters=4", "patch_size=24"]
+SAME += ["batch_size=2", "validation_images=2", "sample_images=1"]
 BY_LOSS = ['content={{"pixels": 1.0}}', "pretrain=0 steps", "gan=1 step"]
 BY_LENGTH = ["pretrain=1 step", "gan=1 step"]
 """
-    book.run(settings=settings + EAGER)
+    book.run(settings=changes + EAGER)
     for key in ("generators", "losses"):
-        shown = ["plain", "png", "jpeg", "markdown", "png", "jpeg"]
-        assert book.shown(key) == shown
-    assert "generators, PSNR-Y, dB: " in book.text("learned")
+        assert book.shown(key) == ["plain", "jpeg", "html", "png", "jpeg"]
+    assert "generators, PSNR-Y" in book.text("learned")
     assert (tmp_path / "runs/ablations/losses/output/ablate/ablation.md").exists()
-
-
-# The helpers
-
-
-def test_display_in_plain_python_prints_words_alone(capsys, tmp_path):
-    display = notebook.Display(tmp_path, "run")
-    display({"message": "words"})
-    display({"step": 1, "of": 2, "images": 4, "stage": "gan", "perceptual": 0.1})
-    display({"picture": np.zeros((4, 4, 3), np.uint8), "of": 1})
-    display({"epoch": 1000, "doctor": ["a cast"], "step": 2, "images_per_second": 1.0})
-    display({"image": 1, "images": 2})
-    display.refresh()
-    notebook.show(np.zeros((4, 4, 3), np.uint8))
-    notebook.show("table")
-    assert capsys.readouterr() == ("words\ndoctor, epoch 1,000: a cast\ntable\n", "")
-
-
-def test_stopped_ablation_stops_the_notebook():
-    with pytest.raises(UserError, match="run all cells again"):
-        notebook.show_ablation({"stopped": 2, "recipes": {}})
-
-
-def test_findings_are_those_of_the_numbers():
-    def cells(psnr_y, fid, spread=(0.1, 0.1)):
-        known = {"psnr_y": psnr_y, "fid": fid}
-        deviations = dict(zip(("psnr_y_sd", "fid_sd"), spread, strict=True))
-        return dict.fromkeys(
-            f"{metric}{end}" for metric in report.COLUMNS for end in ("", "_sd")
-        ) | known | deviations  # fmt: skip
-
-    made = {
-        "results": {
-            "bicubic": cells(25.0, 30.0), "A": cells(26.5, 10.0), "B": cells(26.0, 9.0),
-        },
-        "differences": {
-            "A - bicubic": cells(1.5, -20.0), "B - bicubic": cells(1.0, -21.0),
-            "B - A": cells(-0.5, -1.0, (0.2, 0.6)),
-        },
-        "protocol": {"fid": "FID (keras InceptionV3)", "vgg": None},
-    }  # fmt: skip
-    assert report.findings({"COCO": made}) == [
-        "COCO, PSNR-Y, dB: A has 26.50, better than B by 0.50 ± 0.20.",
-        "COCO, FID (keras InceptionV3): B has 9.000 ± 0.100, which is no clear lead "
-        "over A (1.000 ± 0.600).",
-    ]
-
-
-def test_user_errors_are_one_line_in_a_notebook():
-    """IPython asks an exception how it wants to be shown."""
-    words = UserError("faces.zip is damaged: copy it again")._render_traceback_()
-    assert words == ["UserError: faces.zip is damaged: copy it again"]

@@ -14,8 +14,10 @@ lag@N+M         a listing shows no more than the N-th one began with: fresh file
 """
 
 import builtins
+import contextlib
 import errno
 import io
+import operator
 import os
 import shutil
 
@@ -44,9 +46,9 @@ def unmount():
     _drive = None
 
 
-def told():
+def failures():
     """What has failed so far, as [(kind, path)]."""
-    return list(_drive.told) if _drive else []
+    return list(_drive.failures) if _drive else []
 
 
 class _Drive:
@@ -57,7 +59,7 @@ class _Drive:
             kind, _, place = fault.partition("@")
             first, _, more = place.partition("+")
             self.faults.append((kind, int(first), int(more or 0)))
-        self.counts, self.undo, self.told = {}, [], []
+        self.counts, self.undo, self.failures = {}, [], []
         self.dead = self.more = 0  # operations that fail now; that would
         self.listed = {}  # {folder: names at the start of a lag}
 
@@ -67,17 +69,15 @@ class _Drive:
         for name, first, more in self.faults:
             # What a disconnection fails besides are operations, not files.
             if name == kind and first <= count <= first + more * (kind != "disconnect"):
-                self.told.append((kind, str(path)))
+                self.failures.append((kind, str(path)))
                 if kind == "disconnect":
                     self.more = more
                 return True
         return False
 
     def holds(self, path):
-        if not isinstance(path, (str, os.PathLike)):
-            return False
-        path = os.path.abspath(path)
-        return path == self.folder or path.startswith(self.folder + os.sep)
+        named = isinstance(path, (str, os.PathLike))
+        return named and f"{os.path.abspath(path)}/".startswith(f"{self.folder}/")
 
     def check(self, path):
         """OSError while Drive is not connected."""
@@ -115,10 +115,11 @@ class _Drive:
         for name in ("stat", "lstat", "mkdir", "unlink", "open", "truncate", "utime"):
             replace(os, name, checked)
         replace(os, "remove", checked)
-        replace(os, "rename", renaming)
-        replace(os, "replace", renaming)
+        for name in ("rename", "replace"):
+            replace(os, name, renaming)
         replace(os, "listdir", lambda original: self.listing(original, os.fspath))
-        replace(os, "scandir", lambda original: self.listing(original, _name, _Scan))
+        name = operator.attrgetter("name")
+        replace(os, "scandir", lambda original: self.listing(original, name, _Scan))
         for module in (builtins, io):
             replace(module, "open", self.opening)
 
@@ -129,12 +130,10 @@ class _Drive:
             self.check(path)
             folder = os.path.abspath(path)
             entries = list(original(path))
-            if self.due("lag", path):
-                kept = self.listed.setdefault(folder, {name(each) for each in entries})
-                entries = [each for each in entries if name(each) in kept]
-            else:
+            if not self.due("lag", path):
                 self.listed.pop(folder, None)
-            return wrap(entries)
+            kept = self.listed.setdefault(folder, {name(each) for each in entries})
+            return wrap(each for each in entries if name(each) in kept)
 
         return function
 
@@ -148,44 +147,29 @@ class _Drive:
         return function
 
 
-def _name(entry):
-    return entry.name
-
-
 class _Scan(list):
     """What os.scandir gives: entries that a with statement closes."""
 
-    def __enter__(self):
-        return iter(self)
+    __enter__ = list.__iter__
 
     def __exit__(self, *_):
         pass
 
-    def close(self):
-        pass
 
-
-class _File:
+class _File(contextlib.AbstractContextManager):
     """An open file on Drive; the fault that meets it was drawn when it was opened."""
 
     def __init__(self, drive, path, mode, file):
         self._drive, self._path, self._file = drive, path, file
         self._writes = not set(mode).isdisjoint("wxa+")
-        self._breaks = self._full = False
-        if self._writes:
-            self._full = drive.due("quota", path)
-            self._breaks = drive.due("disconnect", path)
-        else:
-            self._breaks = drive.due("read", path)
+        self._full = self._writes and drive.due("quota", path)
+        self._breaks = drive.due("disconnect" if self._writes else "read", path)
 
     def __getattr__(self, name):
         return getattr(self._file, name)
 
     def __iter__(self):
         return iter(self._file)
-
-    def __enter__(self):
-        return self
 
     def __exit__(self, *_):
         self.close()

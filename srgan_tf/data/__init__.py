@@ -1,0 +1,1 @@
+"""Photographs, where they come from, their split, and batches of patches."""

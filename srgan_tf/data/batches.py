@@ -1,0 +1,125 @@
+"""Batches of (LR, HR) patches, each a pure function of seed, epoch and index."""
+
+import collections
+import concurrent.futures
+import itertools
+import logging
+import math
+import threading
+
+import numpy as np
+from PIL import Image
+
+from srgan_tf import UserError, pixels, streams
+from srgan_tf.data import photographs
+
+logger = logging.getLogger(__name__)
+
+
+class Batches:
+    """Batches of (LR, HR) patches of Sources. Thread-safe.
+
+    patches: "center", "random" or "resize" (the whole image made a square).
+    patch_size: side of the HR patches in pixels, a multiple of pixels.SCALE. augment:
+    "flip" (left and right), "turn" (0 to 3 quarter turns), "rotate_10" ("random" by up
+    to so many degrees, where there is room). memory: bytes of decoded images to keep.
+    A damaged image is named in the log once; the next one takes its place.
+    """
+
+    def __init__(self, found, batch_size, patches, patch_size, seed, augment=(),
+                 memory=2 * 2**30):  # fmt: skip
+        self.found, self.batch_size, self.seed = list(found), batch_size, seed
+        self._cut = patches, patch_size, augment
+        self._known, self._memory, self._lock = {}, memory, threading.Lock()
+
+    @property
+    def steps_per_epoch(self):
+        """Whole batches in the images; 1 if they do not fill one."""
+        return max(1, len(self.found) // self.batch_size)
+
+    def batch(self, epoch, index):
+        """LR uint8 [batch, size/4, size/4, 3] and HR uint8 [batch, size, size, 3]."""
+        count, hr = len(self.found), []
+        order = streams.rng(streams.ORDER, self.seed, epoch).permutation(count)
+        for place in range(self.batch_size):
+            image = self._image(int(order[(index * self.batch_size + place) % count]))
+            rng = streams.rng(streams.PATCH, self.seed, epoch, index, place)
+            hr.append(cut_patch(image, *self._cut, rng))
+        return np.stack([pixels.bicubic_down(patch) for patch in hr]), np.stack(hr)
+
+    def _image(self, number):
+        """The pixels of an image, or of the next one that is not damaged."""
+        for place in itertools.chain(range(number, len(self.found)), range(number)):
+            image = self._pixels_or_message(place)
+            if not isinstance(image, str):
+                return image
+        raise UserError(f"{image} All other images are damaged too.")
+
+    def _pixels_or_message(self, number):
+        if number in self._known:
+            return self._known[number]
+        try:
+            image = self.found[number].pixels()
+        except photographs.UnreadableImage as error:
+            image = str(error)
+        size = 0 if isinstance(image, str) else image.nbytes
+        with self._lock:
+            if number not in self._known and size <= self._memory:
+                self._known[number], self._memory = image, self._memory - size
+                if not size:
+                    logger.warning("%s Another image takes its place.", image)
+        return image
+
+
+def cut_patch(image, patches, patch_size, augment=(), rng=None):
+    """An HR patch, uint8 [patch_size, patch_size, 3], of an image; see Batches.
+
+    rng: for "random" and augment. Raises UserError if the image is too small.
+    """
+    if patches == "center":
+        hr = pixels.center_crop(image, patch_size)
+    elif patches == "resize":
+        hr = pixels.bicubic_resize(image, (patch_size, patch_size))
+    else:
+        degrees = sum(int(word[7:]) for word in augment if word.startswith("rotate_"))
+        hr = _random_patch(image, patch_size, degrees, rng)
+    if "flip" in augment and rng.integers(2):
+        hr = hr[:, ::-1]
+    if "turn" in augment:
+        hr = np.rot90(hr, rng.integers(4))
+    return np.ascontiguousarray(hr)
+
+
+def _random_patch(image, size, degrees, rng):
+    """A square anywhere in the image, rotated by up to so many degrees."""
+    pixels.center_crop(image, size)  # raises where the image is too small
+    angle = rng.uniform(-degrees, degrees) if degrees else 0.0
+    turn = math.radians(abs(angle))
+    # A square rotated by t fits in one of its side times cos t + sin |t|, which is made
+    # even, as size is, and larger by 2 pixels a side for the bicubic kernel.
+    region = 2 * math.ceil(size * (math.cos(turn) + math.sin(turn)) / 2) + 4
+    if not angle or region > min(image.shape[:2]):
+        region, angle = size, 0.0
+    top, left = (rng.integers(side - region, endpoint=True) for side in image.shape[:2])
+    hr = image[top : top + region, left : left + region]
+    if angle:
+        hr = np.asarray(Image.fromarray(hr).rotate(angle, Image.Resampling.BICUBIC))
+    return pixels.center_crop(hr, size)
+
+
+def prefetch(make, keys, workers=2, ahead=4):
+    """Yields make(key) for each key in their order, made ahead by threads.
+
+    ahead: results in progress or waiting; keys may be endless. An exception is raised
+    at its key. Nothing goes on running after the last result or close().
+    """
+    waiting, pool = collections.deque(), concurrent.futures.ThreadPoolExecutor(workers)
+    try:
+        for key in keys:
+            waiting.append(pool.submit(make, key))
+            if len(waiting) == ahead:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:
+        pool.shutdown(cancel_futures=True)

@@ -1,0 +1,201 @@
+"""Finds photographs in folders, zips and files, and remembers what it read of them."""
+
+import csv
+import dataclasses
+import errno
+import functools
+import hashlib
+import logging
+import os
+import pathlib
+import re
+import time
+from collections.abc import Callable
+from typing import NamedTuple
+
+from srgan_tf import UserError, atomic
+from srgan_tf.data import batches, photographs, zips
+
+MAX_UNREADABLE = 0.01  # of the images: more stop a run
+WAITS = (1, 3, 10, 30)  # seconds before each retry when Drive fails
+PASSING = (errno.ENOTCONN, errno.EIO, errno.ETIMEDOUT, errno.ESTALE)  # how it fails
+_TEXT = {"newline": "", "encoding": "utf-8", "errors": "surrogateescape"}  # any name
+
+logger = logging.getLogger(__name__)
+
+
+@dataclasses.dataclass(frozen=True, order=True)
+class Source:
+    """A photograph of a data set, ordered by name and sha256.
+
+    name: relative to its folder or zip, with forward slashes. label: its name in error
+    messages. read: gives the bytes. width, height: in pixels, upright; 0 if unknown.
+    """
+
+    name: str
+    sha256: str
+    label: str = dataclasses.field(compare=False)
+    read: Callable[[], bytes] = dataclasses.field(repr=False, compare=False)
+    width: int = dataclasses.field(default=0, compare=False)
+    height: int = dataclasses.field(default=0, compare=False)
+
+    def pixels(self):
+        """Decodes the photograph to uint8 RGB [height, width, 3].
+
+        Raises UserError if it has changed, photographs.UnreadableImage if damaged.
+        """
+        data = self.read()
+        if hashlib.sha256(data).hexdigest() != self.sha256:
+            raise UserError(f"{self.label} has changed since it was read: restore it.")
+        return photographs.read_image(data, self.label)
+
+
+class Entry(NamedTuple):
+    """A photograph that is listed but not read; name, label, read: as of Source."""
+
+    name: str
+    label: str
+    read: Callable[[], bytes]
+    zipped: bool
+    key: tuple  # absolute path, size and mtime_ns of the file, or of its zip
+
+
+def find_images(paths, minimum_side=1, index=None):
+    """Finds the photographs in folders (searched recursively), zips and single files.
+
+    paths: one or several. minimum_side: in pixels; smaller images are left out.
+    index: path of a CSV file; files that it lists are not opened until they change.
+    Returns Sources, sorted by name. Raises UserError for a path without large images,
+    or if more than MAX_UNREADABLE are unreadable; fewer are named in the log.
+    """
+    paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
+    entries = [entry for path in paths for entry in list_photographs(path)]
+    known = _facts(entries, index)
+    found = [
+        Source(name, known[key][0], label, read, *known[key][1:])
+        for name, label, read, _, key in entries
+        if key in known
+    ]
+    large = sorted(s for s in found if min(s.width, s.height) >= minimum_side)
+    if not large:
+        raise UserError(f"every image has a side under {minimum_side} pixels.")
+    if len(large) < len(found):
+        counts = len(found) - len(large), len(found), minimum_side
+        logger.info("left out: %d of %d images with a side under %d pixels", *counts)
+    return large
+
+
+def _facts(entries, index):
+    """{key: (sha256, width, height)} of readable images; reads what the index lacks."""
+    known = _read_index(index) if index and os.path.exists(index) else {}
+    new = [entry for entry in entries if entry.key not in known]
+    if not new:
+        return known
+    logger.info("reading the headers of %d images", len(new))
+    changed = {entry.key[0] for entry in new}
+    known = {key: facts for key, facts in known.items() if key[0] not in changed}
+    examined = batches.prefetch(_examine, new, os.cpu_count() or 2, ahead=32)
+    for entry, facts in zip(new, examined, strict=True):
+        if isinstance(facts, UserError):
+            logger.warning("left out: %s", facts)
+        else:
+            known[entry.key] = facts
+    if index:
+        _write_index(index, known)
+    bad = [entry.label for entry in new if entry.key not in known]
+    if len(bad) > MAX_UNREADABLE * len(entries):
+        raise UserError(f"{len(bad)} of {len(entries)} unreadable: {first_names(bad)}.")
+    return known
+
+
+def _examine(entry):
+    """The facts of an image, or the UserError that says why there are none."""
+    try:
+        data = entry.read()
+        size = photographs.read_size(data, entry.label)
+    except UserError as error:
+        return error
+    return hashlib.sha256(data).hexdigest(), *size
+
+
+def _read_index(path):
+    try:
+        with open(path, **_TEXT) as file:
+            return {
+                (name, int(size), int(mtime_ns)): (sha256, int(width), int(height))
+                for name, size, mtime_ns, sha256, width, height in csv.reader(file)
+            }
+    except (OSError, ValueError, csv.Error) as error:
+        logger.warning("%s is damaged and ignored (%s)", path, error)
+        return {}
+
+
+def _write_index(path, known):
+    try:
+        with atomic.atomic_write(path) as partial, open(partial, "w", **_TEXT) as file:
+            csv.writer(file).writerows(key + facts for key, facts in known.items())
+    except OSError as error:  # a folder that is read-only, perhaps: no need to stop
+        logger.warning("%s cannot be written (%s)", path, error.strerror)
+
+
+def retry(attempt, path):
+    """Returns attempt(), tried again while Drive fails; at last raises UserError."""
+    for wait in (*WAITS, None):
+        try:
+            return attempt()
+        except OSError as error:
+            if error.errno not in PASSING:
+                raise
+            reason = error.strerror
+        if wait is not None:
+            logger.warning("%s: %s; trying again in %d s", path, reason, wait)
+            time.sleep(wait)
+    raise UserError(f"{path} cannot be read ({reason}): mount Drive again.")
+
+
+def first_names(names):
+    """The first three names, for a message."""
+    return ", ".join(map(str, names[:3])) + (", …" if len(names) > 3 else "")
+
+
+def list_photographs(path):
+    """The Entries of the photographs in a folder or zip, or of one file, by name.
+
+    Hidden files are ignored. Raises UserError for a path without images or a bad zip.
+    """
+    path = pathlib.Path(path)
+    if not path.is_dir() and not path.is_file():  # a pipe could block for ever
+        raise UserError(f"{path} does not exist or is no regular file: check the path.")
+    if path.is_dir():
+        files = _files(path, set())
+    elif path.suffix.lower() in photographs.EXTENSIONS:
+        files = [(path.name, path)]
+    else:
+        files = [(*member, path) for member in zips.members(path)]
+    entries = [make_entry(*file) for file in files if _is_photograph(file[0])]
+    if not entries:
+        raise UserError(f"{path} holds no image: give {photographs.EXTENSIONS} files.")
+    return sorted(entries, key=lambda entry: entry.name)
+
+
+def make_entry(name, path, read=None, archive=None):
+    """The Entry of a file, or of a member of the zip `archive`."""
+    facts = os.stat(archive or path)
+    key = os.path.abspath(path), facts.st_size, facts.st_mtime_ns
+    read = read or functools.partial(photographs.read_bytes, path)
+    return Entry(name, str(path), read, archive is not None, key)
+
+
+def _files(folder, seen, prefix=""):
+    """(name, path) of the files in a folder; no folder is searched twice."""
+    seen.add(os.path.realpath(folder))
+    for item in sorted(os.scandir(folder), key=lambda item: item.name):
+        if item.is_file():  # neither a pipe nor a link to nowhere
+            yield prefix + item.name, item.path
+        elif item.is_dir() and os.path.realpath(item) not in seen:
+            yield from _files(item.path, seen, f"{prefix}{item.name}/")
+
+
+def _is_photograph(name):
+    hidden = re.search(r"(^|/)(\.|__MACOSX/)", name)
+    return not hidden and name.lower().endswith(photographs.EXTENSIONS)

@@ -1,0 +1,1 @@
+"""Test sets, the comparison of models on them, and its report."""

@@ -1,0 +1,216 @@
+"""Bicubic, generators and precomputed images, measured against HR images."""
+
+import contextlib
+import hashlib
+import pathlib
+from collections import defaultdict
+
+import keras
+import numpy as np
+from PIL import Image
+
+from srgan_tf import UserError, __version__, atomic, losses, metrics, pixels
+from srgan_tf import features as extractors
+from srgan_tf.data import photographs
+from srgan_tf.evaluation import summary, testset
+from srgan_tf.networks import files
+from srgan_tf.upscaling import tiles
+
+METRICS = summary.METRICS
+FEATURE_SIZE = (299, 299)  # antialiased bicubic, before the network of FID and KID
+TAKEN = ("", "lr", "bicubic", "sr", "hr")  # names that no candidate may have
+GALLERY_ROWS, GALLERY_SIDE = 4, 512  # images of each test set, and pixels of HR
+
+
+class Evaluator:
+    """The metrics to compute, and their networks, built once for all test sets.
+
+    features, weights: for FID and KID, see features.build_embedding; or "none". With a
+        file of VGG19, or its features, their mean squared difference is measured too.
+    border: pixels left out at each border for PSNR and SSIM.
+    quality: False for FID and KID alone, of images of any size.
+    """
+
+    def __init__(self, features="none", weights=None, border=4, quality=True):
+        least = 2 * border + metrics.WINDOW  # without up to 3 pixels that are cut
+        self.minimum_side = least + pixels.SCALE - 1 if quality else pixels.SCALE
+        self.border, self.quality, weights = border, quality, weights or {}
+        self.title = self.vgg_layer = None
+        if features != "none":
+            self._embedding = extractors.build_embedding(features, weights)
+            self.title = self._embedding.title
+        vgg = features.startswith("vgg19:")
+        if quality and (vgg or weights.get("vgg19")):
+            self.vgg_layer = features.replace(":", "/") if vgg else "vgg19/block5_conv4"
+            try:
+                self._vgg = extractors.build_extractor([self.vgg_layer], weights)
+            except UserError:  # the file may hold the first blocks only
+                self.vgg_layer = "vgg19/block3_conv4"
+                self._vgg = extractors.build_extractor([self.vgg_layer], weights)
+
+    def scores(self, pictures, images):
+        """{candidate: {metric: value}} of {candidate: image} against pictures.hr."""
+        if not self.quality:
+            return {}
+        hr, scores, border = pictures.hr, {}, self.border
+        for name, image in images.items():
+            y = [hr, image]
+            if pictures.grey:  # as papers measure
+                y = [np.asarray(Image.fromarray(each).convert("L")) for each in y]
+            scores[name] = {
+                "psnr_y": metrics.psnr(*y, border, luma=True),
+                "ssim_y": metrics.ssim(*y, border, luma=True),
+                "psnr_rgb": metrics.psnr(hr, image, border),
+                "ssim_rgb": metrics.ssim(hr, image, border),
+            }
+            if self.vgg_layer:
+                pair = map(pixels.to_network_range, (hr[np.newaxis], image[np.newaxis]))
+                loss = losses.content_loss({self.vgg_layer: 1.0}, *pair, self._vgg)
+                scores[name]["vgg"] = float(loss)
+        return scores
+
+    def embed(self, images):
+        """Features, float32 [images, dimensions], of uint8 [h, w, 3] RGB images."""
+        if self.title is None:
+            return []
+        resized = [pixels.bicubic_resize(image, FEATURE_SIZE) for image in images]
+        return self._embedding.predict_on_batch(np.array(resized, np.float32))
+
+    def key(self, test_set):
+        """A hash of the HR files, their crop, and the feature network."""
+        state = hashlib.sha256(f"{self.title} {test_set.center_crop}".encode())
+        for entries in test_set.files:
+            state.update(entries["hr"].read())
+        for array in self._embedding.get_weights():
+            state.update(array.tobytes())
+        return state.hexdigest()[:32]
+
+
+def load_generators(models, precomputed=()):
+    """{candidate: generator} of {candidate: file}; UserError for a taken name."""
+    for name in [*models, *precomputed]:
+        if name.lower() in TAKEN or (name in models and name in precomputed):
+            raise UserError(f"the name {name!r} is taken: choose another.")
+    return {name: files.load_generator(path) for name, path in models.items()}
+
+
+def candidates(pictures, upscalers):
+    """{name: uint8 [h, w, 3]}: bicubic, each upscaler's SR image, precomputed ones."""
+    images = {"bicubic": pixels.bicubic_up(pictures.lr)}
+    images |= {name: upscaler(pictures.lr) for name, upscaler in upscalers.items()}
+    return images | pictures.precomputed
+
+
+def compare(
+    hr, models=None, precomputed=None, lr=None, evaluator=None, *, center_crop=0,
+    limit=0, cache=None, progress=None,
+):  # fmt: skip
+    """Measures bicubic, models and precomputed images on one or more test sets.
+
+    hr, lr: {test set: paths}. models: {candidate: file of a generator}. precomputed:
+    {candidate: paths}. center_crop, limit: see TestSet. cache: a folder that keeps
+    features of HR images. progress: called as progress(done, total) for each image.
+    Returns {test set: report} and rows of a gallery, [(caption, {title: uint8 [h, w,
+    3]})]. A report holds "protocol"; "images", their number; "results", {candidate:
+    {metric: value or None, metric_std: its standard deviation}}, by one bootstrap of
+    the images for all; "differences" of each two, {"B - A": likewise}; "warnings".
+    """
+    models, precomputed, lr = models or {}, precomputed or {}, lr or {}
+    evaluator = evaluator or Evaluator()
+    if unknown := ", ".join(lr.keys() - hr.keys()):
+        raise UserError(f"LR images of {unknown}, but no HR images of that test set.")
+    generators = load_generators(models, precomputed)
+    upscalers = {name: tiles.Upscaler(each) for name, each in generators.items()}
+    test_sets = {
+        name: testset.TestSet(
+            paths, lr.get(name), precomputed, center_crop=center_crop, limit=limit,
+            minimum_side=evaluator.minimum_side, any_size=not evaluator.quality,
+        )
+        for name, paths in hr.items()
+    }  # fmt: skip
+    facts = {n: f"{models[n]}, step {x.settings.step}" for n, x in generators.items()}
+    names, reports, rows = ["bicubic", *models, *precomputed], {}, []
+    for name, test_set in test_sets.items():
+        measured = _measure(test_set, upscalers, evaluator, cache, progress)
+        scores, features, shown = measured
+        paths = {"hr": hr[name], "lr": lr.get(name), "precomputed": precomputed}
+        reports[name] = {
+            "protocol": paths | {"models": facts} | _protocol(test_set, evaluator),
+            "images": len(test_set),
+            **summary.summarize(names, scores, features, test_set.independent),
+            "warnings": _warnings(test_set, features),
+        }
+        prefix = f"{name}: " if len(hr) > 1 else ""
+        rows += [(prefix + caption, panels) for caption, panels in shown]
+    return reports, rows
+
+
+def _measure(test_set, upscalers, evaluator, cache, progress):
+    """Scores and features, see summary.summarize, and the rows of the gallery."""
+    scores, features, rows, cached = [], defaultdict(list), [], None
+    others = [(name, x) for name, each in test_set.independent.items() for x in each]
+    total, progress = len(test_set) + len(others), progress or (lambda *counts: None)
+    if cache and evaluator.title:
+        cache = pathlib.Path(cache) / f"features-{evaluator.key(test_set)}.npy"
+        with contextlib.suppress(OSError, ValueError, EOFError):  # none, or damaged
+            cached = np.load(cache)
+    for done, pictures in enumerate(test_set, 1):
+        images = candidates(pictures, upscalers)
+        scores.append(evaluator.scores(pictures, images))
+        seen = images if cached is not None else images | {"hr": pictures.hr}
+        for name, vector in zip(seen, evaluator.embed(seen.values()), strict=False):
+            features[name].append(vector)
+        if len(rows) < GALLERY_ROWS:
+            panels = {"LR": pictures.lr} | images | {"HR": pictures.hr}
+            rows.append((pictures.name, middle(panels)))
+        progress(done, total)
+    for done, (name, entry) in enumerate(others, len(test_set) + 1):
+        image = photographs.read_image(entry.read(), entry.label)
+        features[name].extend(evaluator.embed([image]))
+        progress(done, total)
+    features = {name: np.stack(each) for name, each in features.items()}
+    if cached is not None:
+        features["hr"] = cached
+    elif cache and evaluator.title:
+        with atomic.atomic_write(cache) as partial, open(partial, "wb") as file:
+            np.save(file, features["hr"])
+    return scores, features, rows
+
+
+def middle(panels, side=GALLERY_SIDE):
+    """{title: image} of a gallery row, of large images the same middle part of each.
+
+    panels: "LR" and "HR" among them. side: of the part, in pixels of HR.
+    """
+    lr, parts, side = panels["LR"].shape, dict(panels), side // pixels.SCALE
+    scales = {lr: 1, panels["HR"].shape: pixels.SCALE}  # others: any size, for FID
+    top, left = (max(0, length - side) // 2 for length in lr[:2])
+    for title, image in panels.items():
+        if scale := scales.get(image.shape):
+            rows = slice(top * scale, (top + side) * scale)
+            columns = slice(left * scale, (left + side) * scale)
+            parts[title] = image[rows, columns].copy()
+    return parts
+
+
+def _protocol(test_set, evaluator):
+    side, versions = test_set.center_crop, {"srgan_tf": __version__}
+    return {
+        "size": f"the middle {side}x{side}" if side else "whole, cut to multiples of 4",
+        "border": evaluator.border if evaluator.quality else None,
+        "fid": evaluator.title,
+        "vgg": evaluator.vgg_layer,
+        "skipped": test_set.skipped,
+        "versions": versions | {"keras": keras.__version__, "numpy": np.__version__},
+    }
+
+
+def _warnings(test_set, features):
+    count, dimensions = features["hr"].shape if features else (0, 0)
+    few = f"{count} images for {dimensions} dimensions of features: FID is biased."
+    other = "shows other images: its FID lies above that of pairs."
+    return [
+        *[few] * (count < dimensions),
+        *(f"{name} {other}" for name in test_set.independent),
+        *[f"{test_set.skipped} images were left out."] * (test_set.skipped > 0),
+    ]

@@ -1,0 +1,174 @@
+"""What compare measured: tables, sentences, files, bars and a gallery."""
+
+import functools
+import json
+import pathlib
+import re
+
+import pandas
+
+from srgan_tf import UserError, atomic, plots
+from srgan_tf.data import photographs
+from srgan_tf.evaluation import compare
+from srgan_tf.upscaling import tiles
+
+PANELS = {"lr": "LR", "bicubic": "bicubic", "hr": "HR"}
+_json = functools.partial(json.dumps, ensure_ascii=False, default=str)
+
+
+def title(metric, protocol):
+    """A metric's title with its network: values of two networks do not compare."""
+    if metric == "vgg":
+        return protocol["vgg"].replace("vgg19/", "VGG19 ")
+    name = compare.METRICS[metric][0]
+    return protocol["fid"].replace("FID", name) if metric in ("fid", "kid") else name
+
+
+def cell(cells, metric, sign=""):
+    """A metric and its standard deviation as text. sign: "+" writes positive signs."""
+    value, std = cells[metric], cells[f"{metric}_std"]
+    if value is None:
+        return "–"
+    text = format(value, sign + compare.METRICS[metric][1])
+    return text if std is None else f"{text} ± {std:.2g}"
+
+
+def _rankings(report):
+    """{metric: candidates, the best first}, of each metric that the report holds."""
+    rankings = {}
+    for metric in compare.METRICS:
+        values = {name: cells[metric] for name, cells in report["results"].items()}
+        if known := [name for name in values if values[name] is not None]:
+            highest = metric.startswith(("psnr", "ssim"))
+            rankings[metric] = sorted(known, key=values.get, reverse=highest)
+    return rankings
+
+
+def frame(report, best="{}"):
+    """A DataFrame of text, differences below; the best of a column in "**{}**"."""
+    columns = {}
+    for metric, (winner, *_) in _rankings(report).items():
+        rows = {name: cell(cells, metric) for name, cells in report["results"].items()}
+        rows[winner] = best.format(rows[winner])
+        for name, cells in report["differences"].items():
+            rows[name] = cell(cells, metric, "+")
+        columns[title(metric, report["protocol"])] = rows
+    return pandas.DataFrame(columns)
+
+
+def _blocks(reports, block, note, to_text, best="{}"):
+    """A text for each report: its heading, its table, its protocol and warnings."""
+    for name, report in reports.items():
+        notes = [f"{key}: {_json(value)}" for key, value in report["protocol"].items()]
+        notes += [f"WARNING: {warning}" for warning in report["warnings"]]
+        notes = "".join(note.format(each.replace('"', "")) for each in notes)
+        heading, cells = f"{name} ({report['images']} images)", frame(report, best)
+        yield block.format(heading, to_text(cells), notes)
+
+
+def table(reports):
+    """The reports of compare.compare as text for a terminal."""
+    form = "{}\n{}\n\n{}", "  {}\n", pandas.DataFrame.to_string
+    return "\n".join(_blocks(reports, *form))
+
+
+def markdown(reports):
+    """The reports of compare.compare as Markdown; the best of each column in bold."""
+    form = "## {}\n\n{}\n\n{}", "- {}\n", markdown_table, "**{}**"
+    return "\n".join(_blocks(reports, *form))
+
+
+def html(reports):
+    """The reports of compare.compare as HTML; the best of each column in bold."""
+    to_html = functools.partial(pandas.DataFrame.to_html, escape=False)  # for the bold
+    form = "<h4>{}</h4>{}<p>{}</p>", "{}<br>", to_html, "<b>{}</b>"
+    return "\n".join(_blocks(reports, *form))
+
+
+def markdown_table(cells):
+    """A DataFrame as a table in Markdown, its index in the first column."""
+    rows = [["", *cells.columns], ["---", *["---:"] * len(cells.columns)]]
+    rows += cells.itertuples()
+    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+
+
+def findings(reports):
+    """A sentence for each metric of the reports, on its best two candidates.
+
+    A lead under two standard deviations is not clear: other images may reverse it.
+    """
+    sentences = []
+    for name, report in reports.items():
+        for metric, (best, *others) in _rankings(report).items():
+            value, heading = report["results"][best], title(metric, report["protocol"])
+            text = f"{name}, {heading}: {best} has {cell(value, metric)}"
+            for pair, cells in report["differences"].items():
+                if set(pair.split(" - ")) == {best, *others[:1]}:
+                    clear = abs(cells[metric] or 0) > 2 * (cells[f"{metric}_std"] or 0)
+                    lead = f"{'a' if clear else 'no'} clear lead over {others[0]}"
+                    text += f", {lead} ({cell(cells, metric).lstrip('-')})"
+            sentences.append(f"{text}.")
+    return sentences
+
+
+def write(reports, rows, folder):
+    """Writes compare.json, .csv, .md, .png and gallery.png, each atomically.
+
+    reports, rows: what compare.compare gives. The JSON is the report, or {"domains":
+    {test set: report}} of several; the PSNR of identical images is "Infinity".
+    """
+    folder, (content, *others) = pathlib.Path(folder), reports.values()
+    text = _json({"domains": reports} if others else content, indent=2)
+    text = re.sub("-?Infinity", r'"\g<0>"', text)  # JSON has no such number
+    frames = {name: pandas.DataFrame(x["results"]).T for name, x in reports.items()}
+    csv = pandas.concat(frames, names=["test_set", "candidate"]).to_csv()
+    atomic.write_text(folder / "compare.json", f"{text}\n")
+    atomic.write_text(folder / "compare.csv", csv)
+    atomic.write_text(folder / "compare.md", markdown(reports))
+    plots.save_figure(bars(reports), folder / "compare.png")
+    photographs.write_image(folder / "gallery.png", sheet(rows))
+
+
+def sheet(rows, zoom=None):
+    """The gallery rows of compare.compare as one picture, uint8 [height, width, 3].
+
+    zoom: (x, y, size) in pixels of HR, see plots.gallery.
+    """
+    titles = [name for name in rows[0][1] if all(name in panels for _, panels in rows)]
+    panels = [[panels[name] for name in titles] for _, panels in rows]
+    return plots.gallery(panels, titles, zoom, [caption for caption, _ in rows])
+
+
+def bars(reports):
+    """A Figure of every metric that the reports of compare.compare hold."""
+    shown = {}
+    for name, report in reports.items():
+        titles = {each: title(each, report["protocol"]) for each in _rankings(report)}
+        shown[f"{name} ({report['images']} images)"] = {
+            name: {titles[m]: (cells[m], cells[f"{m}_std"]) for m in titles}
+            for name, cells in report["results"].items()
+        }
+    return plots.bars(shown, ", ".join(shown))
+
+
+def gallery(test_set, panels, models=None, zoom=None, progress=None):
+    """A picture of test images, uint8 [height, width, 3]: a row for each image.
+
+    test_set: a testset.TestSet. panels: its columns: lr, bicubic, hr, names of models
+    and of precomputed images. models, zoom, progress: see compare.compare and sheet.
+    """
+    titles = [PANELS.get(panel.lower(), panel) for panel in panels]
+    known = [*PANELS.values(), *(models or ()), *test_set.precomputed]
+    if unknown := set(titles) - set(known):
+        raise UserError(f"no panel {unknown.pop()!r}: choose from {', '.join(known)}.")
+    wanted = {name: models[name] for name in models or () if name in titles}
+    generators = compare.load_generators(wanted, test_set.precomputed)
+    upscalers = {name: tiles.Upscaler(each) for name, each in generators.items()}
+    rows = []
+    for done, pictures in enumerate(test_set, 1):
+        images = compare.candidates(pictures, upscalers)
+        images |= {"LR": pictures.lr, "HR": pictures.hr}
+        rows.append((pictures.name, {panel: images[panel] for panel in titles}))
+        if progress:
+            progress(done, len(test_set))
+    return sheet(rows, zoom)

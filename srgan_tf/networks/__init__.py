@@ -1,0 +1,1 @@
+"""Generators, the discriminator, their layers and the files of generators."""

@@ -1,0 +1,1 @@
+"""The training step, the training loop, and what a run leaves behind."""

@@ -1,0 +1,128 @@
+"""The loss log of a run: its CSV columns, UpSampler's text logs, and TensorBoard."""
+
+import csv
+import dataclasses
+import io
+import json
+import logging
+import pathlib
+import re
+
+from srgan_tf import UserError
+
+COLUMNS = (
+    "epoch", "step", "stage", "seconds", "images_per_second", "learning_rate",
+    "perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake",
+    "psnr_y", "ssim_y", "psnr_bicubic", "drift_red", "drift_green", "drift_blue",
+    "checkerboard", "doctor",
+)  # fmt: skip
+_TYPES = {"epoch": int, "step": int, "stage": str, "doctor": str}  # others are floats
+_NUMBER = r"([\d.e+-]+|nan|inf)"
+_UPSAMPLER = re.compile(
+    rf"EPOCH\s+(\d+)\s+d_loss\s+{_NUMBER}\s+"
+    rf"gan_loss\s+\[{_NUMBER},\s*{_NUMBER},\s*{_NUMBER}\]\s*"
+)
+_UPSAMPLER_COLUMNS = ("epoch", "discriminator", "perceptual", "content", "adversarial")
+
+logger = logging.getLogger(__name__)
+
+
+def read_loss_log(path):
+    """Reads the losses of a training: a `loss/<run>.csv`, or a text log of UpSampler.
+
+    Returns {column: list}, one item an epoch, for each of COLUMNS. "stage" and "doctor"
+    are strings, "epoch" and "step" integers, the others floats; what the log does not
+    have is None. UpSampler's lines that do not match are skipped, with a warning.
+    Raises UserError if the file is no loss log, OSError if it cannot be read.
+    """
+    return parse_loss_log(pathlib.Path(path).read_text("utf-8-sig", "replace"), path)
+
+
+def parse_loss_log(text, name="the log"):
+    """Returns what read_loss_log does, from the text. name: what messages call it."""
+    lines = text.splitlines()
+    is_csv = lines and "epoch" in lines[0].split(",")
+    rows = list((_csv_rows if is_csv else _upsampler_rows)(lines, name))
+    return {column: [row[column] for row in rows] for column in COLUMNS}
+
+
+def _csv_rows(lines, name):
+    header, *rows = csv.reader(lines)
+    for number, cells in enumerate(rows, 2):
+        try:
+            yield _row(dict(zip(header, cells, strict=True)))
+        except ValueError as error:
+            raise UserError(f"{name}, line {number}: {error}: fix the line.") from None
+
+
+def _upsampler_rows(lines, name):
+    matches = {n: _UPSAMPLER.fullmatch(line) for n, line in enumerate(lines, 1) if line}
+    skipped = [number for number, match in matches.items() if not match]
+    if len(skipped) == len(matches):
+        raise UserError(f"{name} is no loss log: name a loss/<run>.csv.")
+    if skipped:
+        message = "%s: skipped %d of %d lines, damaged or no losses: the first is %d"
+        logger.warning(message, name, len(skipped), len(lines), skipped[0])
+    for match in filter(None, matches.values()):
+        cells = zip(_UPSAMPLER_COLUMNS, match.groups(), strict=True)
+        yield _row(dict(cells, stage="gan"))
+
+
+def _row(texts):
+    """The typed values of one epoch from {column: text}; None for an empty cell."""
+    known = {c: _TYPES.get(c, float)(texts[c]) for c in COLUMNS if texts.get(c)}
+    return dict.fromkeys(COLUMNS) | known
+
+
+def format_loss_log(rows):
+    """The CSV text of rows {column: value}, one an epoch, with the header COLUMNS.
+
+    Floats get 9 significant digits, which keep every float32; None is an empty cell.
+    """
+    writer = csv.writer(text := io.StringIO(), lineterminator="\n")
+    writer.writerow(COLUMNS)
+    for cells in ([row.get(column) for column in COLUMNS] for row in rows):
+        writer.writerow(f"{c:.9g}" if isinstance(c, float) else c for c in cells)
+    return text.getvalue()
+
+
+class TensorBoard:
+    """Writes scalars by step, sample pictures and the recipe as TensorBoard's events.
+
+    Steps that a resumed run repeats appear twice. A folder that fails ends the events
+    with a warning, never a training. UserError where TensorBoard is not installed.
+    """
+
+    def __init__(self, folder):
+        try:
+            import tensorboard  # noqa: F401 (tf.summary needs it)
+        except ImportError:
+            raise UserError("TensorBoard is missing: pip install tensorboard") from None
+        self._folder, self._writer = str(folder), None
+
+    def recipe(self, recipe, step):
+        """Writes the fields of the recipe as text."""
+        text = json.dumps(dataclasses.asdict(recipe), indent=1)
+        self._write("text", "recipe", f"```\n{text}\n```", step)
+
+    def scalars(self, row):
+        """Writes every float of a row of the loss log, at its step."""
+        for name, value in row.items():
+            if isinstance(value, float):
+                self._write("scalar", f"epochs/{name}", value, row["step"])
+
+    def picture(self, pixels, step):
+        """Writes a sample picture, uint8 [height, width, 3]."""
+        self._write("image", "samples", pixels[None], step)
+
+    def _write(self, kind, *values):
+        import tensorflow as tf
+
+        try:
+            self._writer = self._writer or tf.summary.create_file_writer(self._folder)
+            with self._writer.as_default():
+                getattr(tf.summary, kind)(*values)
+            self._writer.flush()
+        except tf.errors.OpError as error:
+            logger.warning("%s: no TensorBoard events: %s", self._folder, error.message)
+            self._writer = tf.summary.create_noop_writer()

@@ -1,0 +1,279 @@
+"""A training run: prepared, restored, trained and saved. Read from top to bottom."""
+
+import dataclasses
+import logging
+import math
+import os
+import time
+
+from srgan_tf import UserError, schedules, settings
+from srgan_tf.data import batches, sources, split
+from srgan_tf.training import (
+    checkpoint,
+    events,
+    folder,
+    hardware,
+    interrupts,
+    log,
+    record,
+    status,
+    step,
+    validation,
+)
+
+logger = logging.getLogger(__name__)
+SAVE_SECONDS = 15 * 60  # at the latest, whatever save_every says: sessions end
+LAST_RETRIES = (1, 2, 5, 10, 20, 22)  # seconds, a minute in all
+
+
+@dataclasses.dataclass
+class Run:
+    """One run of a recipe on photographs, and where it stands."""
+
+    recipe: settings.Recipe
+    seed: int
+    folder: folder.RunFolder
+    run_id: str
+    split: split.Split
+    batches: batches.Batches
+    validation: validation.Validation
+    stages: list
+    state: step.State
+    step: int = 0  # steps done
+    rows: list = dataclasses.field(default_factory=list)  # of the loss log
+    sums: dict = dataclasses.field(default_factory=dict)  # of the epoch under way
+    best: dict = dataclasses.field(default_factory=dict)  # {metric: [value, step]}
+    saved: int = 0  # the step of the newest checkpoint; 0: there is none
+    ready: bool = True  # False if an error or a second Ctrl-C broke a step off
+
+    @property
+    def name(self):
+        return self.folder.name
+
+    @property
+    def last_step(self):
+        return self.stages[-1].last_step
+
+    @property
+    def stage(self):
+        """The stage of the last step done, or the first."""
+        return next(each for each in self.stages if self.step <= each.last_step)
+
+    @property
+    def missing(self):
+        """What a failing root lacks: paths, as text."""
+        lacks = [] if self.saved == self.step else [self.folder.checkpoints]
+        return sorted(map(str, [*lacks, *self.folder.missing]))
+
+
+def prepare(
+    recipe, data, validation_data=(), root=".", name="", seed=0, weights=None,
+    memory=2 * 2**30, writes_index=True,
+):  # fmt: skip
+    """Finds and splits the photographs, builds the networks, restores: a Run.
+
+    data, validation_data: folders, zips and images. root: where the run leaves its
+    files. name: the recipe's, if empty. weights: see features.build_extractor. memory:
+    bytes of decoded photographs to keep. Only the index of the photographs is written.
+    Raises UserError for whatever the user must fix before training can start.
+    """
+    run_folder = folder.RunFolder(root, name or recipe.name)
+    info = record.read_info(run_folder)
+    index = run_folder.index if writes_index else None
+    patch, measured = recipe.patch_size, recipe.validation_size or recipe.patch_size
+    if recipe.patches == "resize":
+        patch = measured = 1  # pixels that an image must have
+    withheld = recipe.validation_fraction
+    if validation_data:
+        withheld = sources.find_images(validation_data, measured, index)
+    else:
+        patch = max(patch, measured)
+    division = split.split_images(
+        sources.find_images(data, patch, index), withheld, seed, recipe.split,
+        recipe.limit, recipe.validation_images, info and info["split"],
+    )  # fmt: skip
+    patches = batches.Batches(
+        division.train, recipe.batch_size, recipe.patches, recipe.patch_size, seed,
+        recipe.augment, memory,
+    )  # fmt: skip
+    run = Run(
+        recipe, seed, run_folder, info["run_id"] if info else f"{time.time_ns():x}",
+        division, patches, validation.Validation(division.validation, recipe),
+        schedules.stages(recipe, patches.steps_per_epoch),
+        step.build(recipe, seed, weights),
+    )  # fmt: skip
+    if info:
+        record.check_settings(run, info)
+        restore(run)
+    return run
+
+
+def restore(run):
+    """Takes up the run at its newest checkpoint, if that is further than it stands."""
+    newest = checkpoint.newest(run.folder, run.run_id, after=run.step)
+    if newest is None:
+        return
+    path, manifest = newest
+    last = manifest["step"] - 1
+    stage = next((s for s in run.stages if s.first_step <= last < s.last_step), None)
+    if stage is None or [stage.name, *stage.position(last)] != manifest["position"]:
+        raise UserError(f"{path}: a stage that is over cannot become longer or shorter")
+    loss_log = checkpoint.restore(path, run.state.variables())
+    run.step = run.saved = last + 1
+    columns = log.parse_loss_log(loss_log.decode())
+    rows = zip(*columns.values(), strict=True)
+    run.rows = [dict(zip(columns, row, strict=True)) for row in rows]
+    run.sums, run.best = manifest["sums"], manifest["best"]
+    logged = run.rows and run.rows[-1]["step"] == run.step
+    if logged and not stage.ends_epoch(last):
+        run.rows.pop()  # the stage ended here and is longer now: its epoch goes on
+    logger.info("resumed from %s", path)
+    _warn_of_changes(run, manifest)
+
+
+def _warn_of_changes(run, manifest):
+    """Of what lets the run go on otherwise than it would have."""
+    for name in ("tensorflow", "keras", "numpy"):
+        before, now = manifest["versions"][name], status.versions()[name]
+        if before != now:
+            logger.warning("%s was %s and is %s: steps may differ", name, before, now)
+    schedule = schedules.learning_rate(run.recipe.schedule(run.stage.name))
+    lengths = manifest["stage_steps"], run.stage.steps
+    place = run.step - 1 - run.stage.first_step
+    rates = [schedule(place, steps) for steps in lengths]
+    if rates[0] != rates[1]:
+        message = "stage %s has another length: its learning rate was %.3g, is %.3g"
+        logger.warning(message, run.stage.name, *rates)
+
+
+def train(run, report=lambda event: None):
+    """Trains from where the run stands to its end; the signal that stopped it, or None.
+
+    report: called with each event of events.py. Afterwards run.missing names what a
+    failing root lacks. Raises UserError when a loss is not finite.
+    """
+    with run.folder.lock(), interrupts.Interrupts() as interrupt:
+        _check_ready(run)
+        restore(run)  # another process may have trained on since
+        hardware.make_deterministic(run.recipe.deterministic)
+        record.write_info(run)
+        for stage in run.stages:
+            if run.step < stage.last_step and not interrupt.received:
+                _train_stage(run, stage, interrupt, report)
+        _finish(run, report)
+    return interrupt.received
+
+
+def _train_stage(run, stage, interrupt, report):
+    recipe, run.ready = run.recipe, False
+    if run.step == stage.first_step:
+        step.forget_moments(run.state.generator_optimizer)
+        run.best = {}  # a pretraining always has the better PSNR
+    save_every, sample_every, validate_every = (
+        schedules.duration_steps(each, stage.steps_per_epoch)
+        for each in (recipe.save_every, recipe.sample_every, recipe.validate_every)
+    )
+    train_step = step.compile_step(stage, run.state, recipe, run.seed)
+    positions = map(stage.position, range(run.step, stage.last_step))
+    ahead = batches.prefetch(lambda key: run.batches.batch(*key), positions)
+    saved_at, started = time.monotonic(), time.perf_counter()
+    for lr, hr in ahead:  # uint8 (batch, h, w, 3) and (batch, 4h, 4w, 3)
+        number = run.step
+        measures = {name: float(x) for name, x in train_step(number, lr, hr).items()}
+        _check_finite(run, measures)
+        if stage.position(number)[1] == 0:
+            run.sums = {}  # a new epoch
+        seconds = time.perf_counter() - started
+        counts = {"seconds": seconds, "images": len(lr), "steps": 1}
+        for name, value in {**measures, **counts}.items():
+            run.sums[name] = run.sums.get(name, 0) + value
+        run.step += 1
+        report(events.Step(run.step, run.last_step, stage.name, len(lr), measures))
+        last = run.step == stage.last_step
+        if stage.ends_epoch(number):
+            validates = last or stage.due(number, validate_every)
+            samples = last or stage.due(number, sample_every)
+            _end_epoch(run, stage, validates, samples, report)
+        late = time.monotonic() - saved_at > SAVE_SECONDS
+        done = run.step - stage.first_step
+        if last or late or done % save_every == 0 or interrupt.received:
+            save(run, report)
+            saved_at = time.monotonic()
+        if interrupt.received:
+            break
+        started = time.perf_counter()  # validating and saving are not training
+    ahead.close()
+    run.ready = True
+
+
+def _check_ready(run):
+    """UserError if a step was broken off, or another process began this run since."""
+    info = record.read_info(run.folder)
+    if not run.ready or (info and info["run_id"] != run.run_id):
+        raise UserError(
+            f"{run.folder.info}: the run was stopped amid a step, or begun by another "
+            "process: prepare it again (run all cells again), or give it another name"
+        )
+
+
+def _check_finite(run, measures):
+    for name, value in measures.items():
+        if not math.isfinite(value):
+            raise UserError(
+                f"the {name} loss of step {run.step + 1} is {value}: the run stopped, "
+                f"saved up to step {run.saved}. Try a smaller learning rate, or "
+                "--precision float32"
+            )
+
+
+def _end_epoch(run, stage, validates, samples, report):
+    scores = {}
+    if validates:
+        with step.averaged(run.state):
+            scores = run.validation.scores(run.state.generator)
+    row, findings = record.add_row(run, stage, scores)
+    record.keep_best(run, scores)
+    record.write_loss_log(run)
+    report(events.Epoch(row["epoch"], row, findings))
+    if samples and (picture := record.write_sample(run, row["epoch"])) is not None:
+        report(events.Picture(picture, row["epoch"], run.step))
+
+
+def save(run, report=lambda event: None):
+    """Writes a checkpoint, the generator alone, the curves, and what was missing."""
+    manifest = {
+        "run_id": run.run_id,
+        "step": run.step,
+        "position": [run.stage.name, *run.stage.position(run.step - 1)],
+        "stage_steps": run.stage.steps,
+        "sums": run.sums,
+        "best": run.best,
+        "versions": status.versions(),
+    }
+    run.folder.write_missing()
+    loss_log = log.format_loss_log(run.rows).encode()
+    path = checkpoint.save(run.folder, manifest, run.state.variables(), loss_log)
+    run.saved = run.step if path else run.saved
+    record.write_generator(run, run.folder.generator)
+    record.write_curves(run)
+    if not run.missing:
+        run.folder.failing = False
+    report(events.Saved(path, run.step))
+
+
+def _finish(run, report):
+    """Writes a finished run's generator if it is gone, and retries for a minute."""
+    if run.step == run.last_step and not os.path.exists(run.folder.generator):
+        record.write_generator(run, run.folder.generator)
+        record.write_curves(run)
+    for seconds in LAST_RETRIES:
+        if not run.missing:
+            return
+        time.sleep(seconds)
+        if run.saved == run.step:
+            run.folder.write_missing()
+        else:
+            save(run, report)
+    if run.missing:
+        advice = "make room or mount it again, then give the same command"
+        logger.error("the root lacks %s: %s", ", ".join(run.missing[:5]), advice)

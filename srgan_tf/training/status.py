@@ -1,0 +1,105 @@
+"""Where a run stands, how fast a step is, and the versions that results depend on."""
+
+import functools
+import platform
+import subprocess
+import time
+from pathlib import Path
+
+import keras
+import numpy as np
+import tensorflow as tf
+
+from srgan_tf import __version__
+from srgan_tf.data import batches
+from srgan_tf.training import step
+
+
+def describe(run):
+    """Where the run stands and what is left, at the speed of its last epoch."""
+    epochs = run.stages[-1].position(run.last_step - 1)[0]
+    if not run.step:
+        return f"not begun: {epochs:,} epochs of {run.stage.steps_per_epoch} steps"
+    seconds = sum(row["seconds"] for row in run.rows)
+    if not run.rows or run.rows[-1]["step"] != run.step:  # amid an epoch
+        seconds += run.sums["seconds"]
+    spent = f"{duration(seconds)} of training"
+    if run.step == run.last_step:
+        return f"finished: {epochs:,} epochs, {spent}"
+    epoch = run.stage.position(run.step - 1)[0]
+    rate = run.sums["images"] / run.sums["seconds"]
+    left = (run.last_step - run.step) * run.recipe.batch_size / rate
+    return (
+        f"epoch {epoch:,} of {epochs:,}, {spent} so far, about {duration(left)} to go "
+        f"at {rate:.3g} images/s"
+    )
+
+
+def dry_run(run, seconds=10.0):
+    """Facts of a run and a measured step, as {name: text}.
+
+    It trains in memory, and so spoils the state: use the run for nothing else.
+    """
+    stage, count = run.stages[-1], run.batches.steps_per_epoch
+    train_step = step.compile_step(stage, run.state, run.recipe, run.seed)
+
+    def timed(batch):
+        started = time.perf_counter()
+        measures = train_step(stage.first_step, *batch())
+        float(measures["perceptual"])  # waits for the device
+        return time.perf_counter() - started
+
+    first = run.batches.batch(stage.first_epoch, 0)
+    timed(lambda: first)  # compiles
+    keys = ((stage.first_epoch, index) for index in range(10**9))
+    ahead = batches.prefetch(lambda key: run.batches.batch(*key), keys)
+    constant, real = [], []
+    end = time.perf_counter() + seconds
+    while time.perf_counter() < end or len(real) < 3:
+        # In turn, so that both meet the same load of the machine.
+        constant.append(timed(lambda: first))
+        real.append(timed(lambda: next(ahead)))
+    ahead.close()
+    median, left, split = float(np.median(real)), run.last_step - run.step, run.split
+    parameters = {n.name: f"{n.count_params():,}" for n in run.state.networks()}
+    return {
+        "parameters": ", ".join(f"{name} {its}" for name, its in parameters.items()),
+        "images": f"{len(split.train)} to train, {len(split.validation)} to validate",
+        "precision": run.state.precision,
+        "a step": f"{median:.3f} s, {run.recipe.batch_size / median:.1f} images/s",
+        "data": f"{median / np.median(constant):.2f} of a step with constant tensors",
+        "an epoch": f"{count} steps, {duration(median * count)}",
+        "the run": f"{left:,} steps, {duration(median * left)} at {stage.name}'s speed",
+    }
+
+
+def duration(seconds):
+    """Seconds as a person says them: "3 h 20 min", "45 s"."""
+    minutes = round(seconds / 60)
+    if minutes < 2:
+        return f"{seconds:.0f} s"
+    if minutes < 120:
+        return f"{minutes} min"
+    if minutes < 600:
+        return f"{minutes // 60} h {minutes % 60} min"
+    return f"{round(minutes / 60):,} h"
+
+
+@functools.cache
+def versions():
+    """Versions that a result depends on, and the library's commit where known."""
+    try:
+        # Empty within another project's repository.
+        command, here = ["git", "log", "-1", "--format=%H", "."], Path(__file__).parent
+        answer = subprocess.run(command, cwd=here, capture_output=True, text=True)
+        commit = answer.stdout.strip()
+    except OSError:  # no git on this machine
+        commit = ""
+    return {
+        "srgan_tf": __version__,
+        "commit": commit or None,
+        "python": platform.python_version(),
+        "tensorflow": tf.__version__,
+        "keras": keras.__version__,
+        "numpy": np.__version__,
+    }

@@ -1,0 +1,1 @@
+"""Enlarging photographs of any size with a generator."""

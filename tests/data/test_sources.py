@@ -1,0 +1,182 @@
+"""sources.py, zips.py: finding images, and knowing them at the next start."""
+
+import os
+import subprocess
+import sys
+import zipfile
+from unittest import mock
+
+import numpy as np
+import pytest
+
+from srgan_tf import UserError
+from srgan_tf.data import photographs, sources, zips
+
+
+def test_folders_zips_and_files_are_mixed(tmp_path, make):
+    folder = make.fill(tmp_path / "a", ["2.png", "deep/er/1.PNG", "0.png"])
+    archive = make.zip(tmp_path / "b.zip", {"in/3.png": make.png(3), "a.txt": b"text"})
+    (tmp_path / "4.png").write_bytes(make.png(4, 50, 60))
+    (folder / "notes.txt").write_text("ignored")
+    paths = [folder, str(archive), tmp_path / "4.png"]
+    found = sources.find_images(paths)
+    assert " ".join(make.names(found)) == "0.png 2.png 4.png deep/er/1.PNG in/3.png"
+    assert (found[2].width, found[2].height) == (60, 50)
+    for source, seed in zip(found, [2, 0, 4, 1, 3], strict=True):
+        size = (source.height, source.width)
+        np.testing.assert_array_equal(source.pixels(), make.noise(seed, *size))
+    assert found == sources.find_images(paths[::-1])  # their order does not matter
+    assert sorted(os.listdir(tmp_path)) == ["4.png", "a", "b.zip"]  # nothing unpacked
+
+
+def test_hidden_files_are_ignored(tmp_path, make):
+    hidden = [".a.png", ".git/b.png", "__MACOSX/._c.png", "in/.d/e.png"]
+    make.fill(tmp_path / "a", ["a..b/c..d.png", *hidden])
+    members = {name: make.png(0) for name in ("a..b/c..d.png", *hidden)}
+    for path in (tmp_path / "a", make.zip(tmp_path / "b.zip", members)):
+        assert make.names(sources.find_images(path)) == ["a..b/c..d.png"]
+
+
+def test_paths_without_an_image_are_named(tmp_path, make):
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "text.txt").write_text("text")
+    make.zip(tmp_path / "a.zip", {"a.txt": b""})
+    for name in ("empty", "none", "text.txt", "a.zip"):
+        with pytest.raises(UserError, match=name):
+            sources.find_images([tmp_path / name])
+
+
+def test_small_images_are_left_out(tmp_path, make, caplog):
+    caplog.set_level("INFO", "srgan_tf")
+    make.fill(tmp_path, ["a.png", "b.png"])
+    (tmp_path / "small.png").write_bytes(make.png(9, 31, 200))
+    assert make.names(sources.find_images(tmp_path, 32)) == ["a.png", "b.png"]
+    assert "1 of 3" in caplog.text
+    with pytest.raises(UserError, match="41 pixels"):
+        sources.find_images(tmp_path, 41)
+
+
+def test_one_percent_may_be_unreadable(tmp_path, make, caplog):
+    make.fill(tmp_path, [f"{number:03}.png" for number in range(99)], 8, 8)
+    (tmp_path / "bad.png").write_bytes(b"<html>")
+    assert len(sources.find_images(tmp_path)) == 99
+    assert len(caplog.records) == 1 and "bad.png" in caplog.text
+    (tmp_path / "folder.png").mkdir()  # a folder is searched, not read
+    (tmp_path / "empty.png").write_bytes(b"")
+    with pytest.raises(UserError, match=r"2 of 101 .*bad\.png, .*empty\.png"):
+        sources.find_images(tmp_path)
+
+
+@pytest.fixture
+def data(tmp_path, make):
+    """Five images, the second of a difficult name."""
+    folder = make.fill(tmp_path / "a", ["1.png", "b/é ,\n\udce9.png", "3.png"])
+    archive = make.zip(tmp_path / "b.zip", {"4.png": make.png(4), "5.png": make.png(5)})
+    return [folder, archive]
+
+
+@pytest.fixture
+def reads(monkeypatch):
+    """The names of the images that were read."""
+    spy = mock.Mock(wraps=photographs.read_size)
+    monkeypatch.setattr(photographs, "read_size", spy)
+    return lambda: sorted(os.path.basename(name) for (_, name), _ in spy.call_args_list)
+
+
+def test_a_second_start_opens_no_image(tmp_path, data, monkeypatch):
+    """Trap 1 of the rebuilding: every start decoded and hashed all images."""
+    index = tmp_path / "info" / "photographs.csv"
+    found = sources.find_images(data, 1, index)
+
+    monkeypatch.setattr(photographs, "read_bytes", mock.Mock(side_effect=OSError))
+    monkeypatch.setattr(zipfile.ZipExtFile, "read", None)
+    again = sources.find_images(data, 1, index)
+    assert again == found
+    assert [(source.width, source.height) for source in again] == [(48, 40)] * 5
+    assert os.listdir(tmp_path / "info") == ["photographs.csv"]
+
+
+def test_only_changed_files_are_read_again(tmp_path, data, make, reads):
+    index, other = tmp_path / "index.csv", make.fill(tmp_path / "other", ["6.png"])
+    sources.find_images(other, 1, index)
+    before = sources.find_images(data, 1, index)  # one index serves several data sets
+    (data[0] / "3.png").write_bytes(make.png(7, 44, 44))
+    os.utime(data[0] / "3.png", ns=(0, 5))
+    after = sources.find_images([*data, other], 1, index)
+    assert reads().count("3.png") == 2 and len(reads()) == 6 + 1
+    changed = [new for new in after if new not in before]
+    assert make.names(changed) == ["3.png", "6.png"] and changed[0].width == 44
+    assert index.read_text(errors="replace").count("3.png") == 1  # its older state went
+    make.zip(data[1], {"4.png": make.png(8), "5.png": make.png(5)})
+    os.utime(data[1], ns=(0, 7))
+    sources.find_images(data, 1, index)
+    assert reads().count("4.png") == reads().count("5.png") == 2 and len(reads()) == 9
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda content: content[: len(content) - 30],
+        lambda content: b"name,price\n" + content,
+        lambda content: b"\0\xff" * 100,
+    ],
+)
+def test_a_damaged_index_is_written_anew(tmp_path, data, reads, caplog, damage):
+    index = tmp_path / "index.csv"
+    found = sources.find_images(data, 1, index)
+    good = index.read_bytes()
+    index.write_bytes(damage(good))
+    assert sources.find_images(data, 1, index) == found
+    assert len(reads()) == 2 * 5 and index.read_bytes() == good
+    assert "index.csv" in caplog.text
+
+
+def test_an_index_that_cannot_be_written_is_named(data, caplog):
+    index = data[1] / "index.csv"  # a zip is no folder
+    assert sources.find_images(data, 1, index) == sources.find_images(data)
+    assert len(caplog.records) == 1 and str(index) in caplog.text
+
+
+@pytest.mark.parametrize("name", ["/a.png", "b/../../a.txt", "C:/a.png", "..\\a.png"])
+def test_members_that_lead_out_are_refused(name, tmp_path, make):
+    path = make.zip(tmp_path / "a.zip", {"good.png": make.png(0), name: b""})
+    with pytest.raises(UserError, match=r"a\.zip is unsafe"):
+        sources.find_images(path)
+
+
+def test_damaged_encrypted_and_unusual_zips_and_links_are_refused(tmp_path, make):
+    path = make.zip(tmp_path / "a.zip", {"a.png": make.png(0), "b.png": make.png(1)})
+    content = path.read_bytes()
+    bad = [content[:end] for end in (0, 1, 30, len(content) // 2, len(content) - 1)]
+    flags = content.index(b"PK\1\2") + 8  # in the zip's directory
+    bad.append(content[:flags] + b"\1" + content[flags + 1 :])  # encrypted
+    bad.append(content[: flags + 2] + b"\11" + content[flags + 3 :])  # Deflate64
+    link = zipfile.ZipInfo("a.png")
+    link.external_attr = 0o120777 << 16
+    bad.append(make.zip(tmp_path / "link.zip", {link: "/etc/passwd"}).read_bytes())
+    for damaged in bad:
+        path.write_bytes(damaged)
+        with pytest.raises(UserError, match=r"a\.zip"):
+            sources.list_photographs(path)
+
+
+def test_sizes_are_bounded_while_reading(tmp_path, monkeypatch, make):
+    monkeypatch.setattr(zips, "MEMBER_BYTES", 2**20)
+    path = make.zip(tmp_path / "a.zip", {"bomb.png": bytes(2**24)})
+    assert len(sources.list_photographs(path)[0].read()) == 2**20
+    with pytest.raises(UserError, match=r"bomb\.png"):
+        sources.find_images(path)
+
+
+def test_importing_changes_nothing_global():
+    """Trap 7 of the rebuilding."""
+    program = """
+import warnings, cv2, numpy, PIL.Image
+def state():
+    level = cv2.utils.logging.getLogLevel()
+    return PIL.Image.MAX_IMAGE_PIXELS, list(warnings.filters), level
+before = state()
+from srgan_tf.data import batches, copies, sources, split
+assert state() == before, (before, state())
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)

@@ -1,0 +1,219 @@
+"""What compare measures, on which pixels, and its protocol."""
+
+import pathlib
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from srgan_tf import UserError, features, metrics, pixels
+from srgan_tf.data import photographs
+from srgan_tf.evaluation import compare, summary, testset
+from srgan_tf.networks import files, generators
+
+SHARED = pathlib.Path(__file__).parents[3] / "shared"
+
+
+@pytest.mark.parametrize(
+    ("name", "decibel", "similarity"),
+    [("set5", 28.418, 0.8101), ("set14", 25.993, 0.7023)],
+)
+def test_bicubic_on_the_benchmarks_of_the_papers(name, decibel, similarity):
+    folder = SHARED / "data" / name
+    if not folder.is_dir():
+        pytest.skip(f"needs the benchmark images in {folder}")
+    hr, lr = {name: [folder / "HR"]}, {name: [folder / "LR_x4"]}
+    reports, _ = compare.compare(hr, lr=lr)
+    scores = reports[name]["results"]["bicubic"]
+    assert scores["psnr_y"] == pytest.approx(decibel, abs=0.005)
+    assert scores["ssim_y"] == pytest.approx(similarity, abs=0.0005)
+    assert 1 < scores["psnr_y"] - scores["psnr_rgb"] < 2
+
+
+def test_scores_are_the_means_of_the_metrics(measured, scenes, models):
+    results = measured[0]["scenes"]["results"]
+    generator = files.load_generator(models["B"])
+    wanted = []
+    for image in scenes.values():
+        image = image[:48, :48]
+        sr = generators.super_resolve(generator, pixels.bicubic_down(image))
+        wanted.append([
+            metric(image, sr, border=4, luma=luma)
+            for luma in (True, False) for metric in (metrics.psnr, metrics.ssim)
+        ])  # fmt: skip
+    found = [results["B"][m] for m in ("psnr_y", "ssim_y", "psnr_rgb", "ssim_rgb")]
+    assert found == pytest.approx(np.mean(wanted, axis=0))
+    indices = metrics.bootstrap_indices(4, summary.RESAMPLES, 0)
+    resamples = metrics.mean_resamples([each[0] for each in wanted], indices)
+    assert results["B"]["psnr_y_std"] == pytest.approx(np.std(resamples, ddof=1))
+
+
+def test_fid_and_kid_are_those_of_the_resized_images(measured, scenes):
+    def embed(images):
+        resized = [pixels.bicubic_resize(image, (299, 299)) for image in images]
+        return np.asarray(features.build_embedding("random")(np.float32(resized)))
+
+    cut = [image[:48, :48] for image in scenes.values()]
+    bicubic = [pixels.bicubic_up(pixels.bicubic_down(image)) for image in cut]
+    a, b = embed(cut), embed(bicubic)
+    found = measured[0]["scenes"]["results"]["bicubic"]
+    assert found["fid"] == pytest.approx(metrics.frechet_distance(a, b), rel=1e-4)
+    assert found["kid"] == pytest.approx(metrics.kid(a, b, paired=True), rel=1e-4)
+    assert found["fid_std"] > 0 and found["kid_std"] > 0
+
+
+def test_differences_are_of_each_two_with_their_own_std(measured):
+    scenes = measured[0]["scenes"]
+    results, differences = scenes["results"], scenes["differences"]
+    assert list(results) == ["bicubic", "A", "B", "noisy"]
+    assert list(differences)[:2] == ["A - bicubic", "B - bicubic"]
+    for metric in set(compare.METRICS) - {"vgg"}:
+        difference = results["noisy"][metric] - results["A"][metric]
+        assert differences["noisy - A"][metric] == pytest.approx(difference)
+        both = results["A"][f"{metric}_std"] + results["noisy"][f"{metric}_std"]
+        assert 0 < differences["noisy - A"][f"{metric}_std"] <= both
+
+
+def test_protocol_and_warning(measured):
+    protocol = measured[0]["scenes"]["protocol"]
+    assert protocol["fid"] == "FID (random features, seed 0)"
+    assert (protocol["border"], protocol["skipped"]) == (4, 0)
+    assert "A.h5, step 9" in protocol["models"]["A"] and "keras" in protocol["versions"]
+    assert "256 dimensions" in measured[0]["scenes"]["warnings"][0]
+
+
+class Recorder:
+    """An embedding that keeps its input."""
+
+    title, given = "FID (a recorder)", ()
+
+    def get_weights(self):
+        return []
+
+    def predict_on_batch(self, batch):
+        self.given = [*self.given, *batch]
+        return batch.mean(axis=(1, 2))[:, :2]
+
+
+@pytest.fixture
+def recorder(monkeypatch):
+    recorder = Recorder()
+    monkeypatch.setattr(features, "build_embedding", lambda *_: recorder)
+    return recorder
+
+
+def test_features_of_hr_images_are_cached(recorder, hr, tmp_path):
+    def measure(**options):
+        recorder.given = ()
+        options |= {"evaluator": compare.Evaluator("random"), "cache": tmp_path}
+        found, _ = compare.compare({"scenes": [hr]}, **options)
+        return len(recorder.given), found["scenes"]["results"]
+
+    first, results = measure()
+    (cached,) = tmp_path.iterdir()
+    assert first == 8 and measure() == (4, results)
+    assert measure(limit=3)[0] == 6 and measure(center_crop=44)[0] == 8
+    recorder.title = "FID (another)"
+    assert measure()[0] == 8
+    recorder.title = Recorder.title
+    for damage in (b"", b"PK", cached.read_bytes()[:-30]):
+        cached.write_bytes(damage)
+        assert measure() == (8, results)
+        assert measure() == (4, results)
+
+
+def test_grey_photographs_are_compared_in_their_one_channel(scenes, tmp_path):
+    (image, *_) = scenes.values()
+    grey = np.array(Image.fromarray(image).convert("L"))[:48, :48]
+    Image.fromarray(grey).save(tmp_path / "a.png")
+    reports, _ = compare.compare({"grey": [tmp_path]})
+    bicubic = pixels.bicubic_up(pixels.bicubic_down(grey))
+    found = reports["grey"]["results"]["bicubic"]["psnr_y"]
+    assert found == pytest.approx(metrics.psnr(grey, bicubic, border=4))
+    rgb = np.repeat(grey[..., None], 3, axis=2)
+    photographs.write_image(tmp_path / "a.png", rgb)
+    reports, _ = compare.compare({"colour": [tmp_path]})
+    assert reports["colour"]["results"]["bicubic"]["psnr_y"] > found + 1
+
+
+def test_one_image_has_no_std(recorder, hr):
+    evaluator = compare.Evaluator("random")
+    reports, _ = compare.compare({"one": [hr]}, evaluator=evaluator, limit=1)
+    cells = reports["one"]["results"]["bicubic"]
+    assert cells["psnr_y"] > 10
+    assert {cells[m] for m in ("psnr_y_std", "fid", "fid_std", "kid", "vgg")} == {None}
+
+
+def test_distance_of_vgg_features(hr):
+    (pictures, *_) = testset.TestSet([hr])
+    evaluator = compare.Evaluator(weights={"vgg19": "random"})
+    assert evaluator.vgg_layer == "vgg19/block5_conv4"
+    pair = pictures.hr, np.roll(pictures.hr, 1, axis=1)
+    scores = evaluator.scores(pictures, {"same": pair[0], "shifted": pair[1]})
+    extractor = features.build_extractor([evaluator.vgg_layer], {"vgg19": "random"})
+    a, b = np.asarray(extractor(np.float32(pair))[evaluator.vgg_layer])
+    assert scores["same"]["vgg"] == 0
+    assert scores["shifted"]["vgg"] == pytest.approx(np.mean((a - b) ** 2), rel=1e-3)
+
+
+def test_the_vgg_layer_is_that_of_the_features_or_one_of_the_file():
+    evaluator = compare.Evaluator("vgg19:block2_conv2", {"vgg19": "random"})
+    assert evaluator.vgg_layer == "vgg19/block2_conv2"
+    path = SHARED / "weights" / "vgg19_imagenet_blocks1to3_notop.h5"
+    if not path.is_file():
+        pytest.skip(f"needs {path}")
+    evaluator = compare.Evaluator(weights={"vgg19": str(path)})
+    assert evaluator.vgg_layer == "vgg19/block3_conv4"
+
+
+def test_mistakes_in_what_to_compare(hr, models, tmp_path):
+    def message(**options):
+        with pytest.raises(UserError) as error:
+            compare.compare({"a": [hr]}, **options)
+        return str(error.value)
+
+    for name in ("bicubic", "LR", "sr", "hr", ""):
+        assert repr(name) in message(models={name: models["A"]})
+    assert "'A'" in message(models={"A": models["A"]}, precomputed={"A": [hr]})
+    assert "LR images of b" in message(lr={"b": [hr]})
+    weights = {"inception_v3": str(tmp_path / "none.h5")}
+    with pytest.raises(UserError, match=r"none\.h5.*inception_v3"):
+        compare.Evaluator("inception", weights)
+
+
+def test_several_test_sets_in_one_call(hr, draw, tmp_path):
+    draw.draw_folder("faces", tmp_path / "faces", 2, 32)
+    faces = {"faces": [tmp_path / "faces"]}
+    reports, rows = compare.compare({"scenes": [hr]} | faces)
+    assert [report["images"] for report in reports.values()] == [4, 2]
+    assert rows[0][0].startswith("scenes: ") and rows[-1][0].startswith("faces: ")
+    alone, _ = compare.compare(faces)
+    assert reports["faces"]["results"] == alone["faces"]["results"]
+
+
+def test_independent_images_of_other_names_and_sizes(hr, scenes, draw, tmp_path):
+    draw.draw_folder("faces", tmp_path / "faces", 3, 21)
+    evaluator = compare.Evaluator("random", quality=False)
+    progress = []
+    reports, _ = compare.compare(
+        {"scenes": hr}, None, {"faces": tmp_path / "faces"}, evaluator=evaluator,
+        progress=lambda *counts: progress.append(counts),
+    )  # fmt: skip
+    assert progress == [(number, 7) for number in range(1, 8)]
+    report = reports["scenes"]
+    assert "faces shows other images" in " ".join(report["warnings"])
+    a = evaluator.embed([image[:48, :48] for image in scenes.values()])
+    b = evaluator.embed(map(photographs.read_image, (tmp_path / "faces").iterdir()))
+    found = report["results"]["faces"]
+    assert found["fid"] == pytest.approx(metrics.frechet_distance(a, b), rel=1e-4)
+    assert found["kid"] == pytest.approx(metrics.kid(a, b, paired=False), rel=1e-4)
+    assert found["fid_std"] > 0 and found["psnr_y"] is None
+
+
+def test_the_gallery_shows_the_middle_of_large_images(tmp_path):
+    noise = np.random.default_rng(0).integers(0, 256, (80, 604, 3)).astype(np.uint8)
+    photographs.write_image(tmp_path / "wide.png", noise)
+    _, [(caption, panels)] = compare.compare({"wide": [tmp_path]})
+    assert caption == "wide.png" and list(panels) == ["LR", "bicubic", "HR"]
+    assert np.array_equal(panels["HR"], noise[:, 44:556])
+    assert np.array_equal(panels["LR"], pixels.bicubic_down(noise)[:, 11:139])

@@ -1,0 +1,169 @@
+"""Tables, sentences and files of a comparison, the gallery, and FID.py."""
+
+import importlib.util
+import json
+import pathlib
+
+import numpy as np
+import pandas
+import pytest
+
+from srgan_tf import UserError
+from srgan_tf.data import photographs
+from srgan_tf.evaluation import compare, report, testset
+from srgan_tf.networks import files, generators
+
+ROOT = pathlib.Path(__file__).parents[2]
+
+
+def strict(path):
+    def refuse(word):
+        raise AssertionError(f"{word} is no JSON")
+
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+
+
+def test_the_files_of_a_comparison(measured, tmp_path):
+    reports, rows = measured
+    folder = tmp_path / "new" / "out"
+    report.write(reports, rows, folder)
+    names = {path.name for path in folder.iterdir()}
+    assert names == {
+        "compare.json", "compare.csv", "compare.md", "compare.png", "gallery.png",
+    }  # fmt: skip
+    content = strict(folder / "compare.json")
+    assert content["images"] == 4
+    assert content["results"] == reports["scenes"]["results"]
+    lines = pandas.read_csv(folder / "compare.csv")
+    assert list(lines["candidate"]) == ["bicubic", "A", "B", "noisy"]
+    assert list(lines["fid_std"]) == pytest.approx(
+        [cells["fid_std"] for cells in content["results"].values()], rel=1e-15
+    )
+    assert lines["vgg"].isna().all()
+    sheet = photographs.read_image(folder / "gallery.png")
+    assert sheet.shape[1] == 6 + 6 * (48 + 6)  # LR, bicubic, A, B, noisy, HR
+    assert photographs.read_image(folder / "compare.png").std() > 10
+
+
+def test_tables_hold_results_differences_protocol_and_warnings(measured):
+    text, page = report.table(measured[0]), report.html(measured[0])
+    paper = report.markdown(measured[0])
+    cells = measured[0]["scenes"]["results"]["B"]
+    for each in (text, page, paper):
+        assert f"{cells['psnr_y']:.2f} ± {cells['psnr_y_std']:.2g}" in each
+        assert "FID (random features, seed 0)" in each and "B - A" in each
+        assert "WARNING: 4 images" in each and "VGG19" not in each
+    assert all(len(line) < 200 for line in text.splitlines())
+    rows = [line for line in paper.splitlines() if line.startswith("|")]
+    assert len(rows) == 2 + 4 + 6 and len({row.count("|") for row in rows}) == 1
+
+
+def cells(**values):
+    """The cells of a candidate: {metric: (value, std)}, None for the others."""
+    found = {}
+    for metric in compare.METRICS:
+        found[metric], found[f"{metric}_std"] = values.get(metric, (None, None))
+    return found
+
+
+@pytest.fixture
+def two():
+    """A report of two candidates; the SSIMs differ by less than twice their std."""
+    return {
+        "protocol": {"fid": "FID (random)", "vgg": None, "size": "whole"},
+        "images": 9,
+        "results": {
+            "A": cells(psnr_y=(30.0, 1.0), ssim_y=(0.8, 0.1), fid=(12.0, 1.0)),
+            "B": cells(psnr_y=(31.0, 1.0), ssim_y=(0.81, 0.1), fid=(15.0, 1.0)),
+        },
+        "differences": {
+            "B - A": cells(psnr_y=(1.0, 0.2), ssim_y=(0.01, 0.2), fid=(3.0, 0.5))
+        },
+        "warnings": [],
+    }
+
+
+def test_findings_name_the_best_of_each_metric(two):
+    psnr, ssim, fid = report.findings({"set": two})
+    assert psnr.startswith("set, PSNR-Y, dB: B has 31.00")
+    assert "a clear lead over A (1.00 ± 0.2)" in psnr
+    assert "no clear lead over A" in ssim
+    assert "FID (random): A has 12 ± 1, a clear lead over B (3 ± 0.5)" in fid
+
+
+def test_the_best_of_each_column_is_bold(two):
+    page, paper = report.html({"set": two}), report.markdown({"set": two})
+    for best in ("31.00 ± 1", "0.8100 ± 0.1", "12 ± 1"):
+        assert f"<b>{best}</b>" in page and f"**{best}**" in paper
+    assert page.count("<b>") == paper.count("**") / 2 == 3
+
+
+def test_perfect_images_give_valid_json(hr, tmp_path):
+    evaluator = compare.Evaluator("random")
+    found = compare.compare({"a": hr}, None, {"same": hr}, evaluator=evaluator)
+    report.write(*found, tmp_path)
+    same = strict(tmp_path / "compare.json")["results"]["same"]
+    assert float(same["psnr_y"]) == np.inf and same["psnr_y_std"] is None
+    assert same["ssim_y"] == pytest.approx(1)
+    assert same["fid"] == pytest.approx(0, abs=1e-6)
+    assert same["kid"] == pytest.approx(0, abs=1e-9)
+    assert "same has inf" in report.findings(found[0])[0]
+
+
+def test_several_test_sets_are_written_together(two, measured, tmp_path):
+    report.write({"one": two, "two": two}, measured[1], tmp_path)
+    assert list(strict(tmp_path / "compare.json")["domains"]) == ["one", "two"]
+    assert (tmp_path / "compare.csv").read_text().count("\ntwo,") == 2
+
+
+def test_gallery_shows_any_panels_in_any_order(hr, models):
+    test_set, progress = testset.TestSet([hr], limit=2), []
+    sheet = report.gallery(
+        test_set, ["hr", "A", "LR"], models, progress=lambda *n: progress.append(n)
+    )
+    assert progress == [(1, 2), (2, 2)]
+    (first, _), (left, top) = test_set, (6, 6 + 22 + 6)  # a gap; a title and its gaps
+    sr = generators.super_resolve(files.load_generator(models["A"]), first.lr)
+    lr = first.lr.repeat(4, axis=0).repeat(4, axis=1)
+    for index, image in enumerate((first.hr, sr, lr)):
+        start = left + 54 * index
+        assert np.array_equal(sheet[top : top + 48, start : start + 48], image)
+    report.gallery(test_set, ["lr"], {"broken": "no file"})  # which is not loaded
+    with pytest.raises(UserError, match=r"'C'.* A, B"):
+        report.gallery(test_set, ["lr", "C"], models)
+
+
+@pytest.fixture
+def fid(capsys):
+    spec = importlib.util.spec_from_file_location("FID", ROOT / "FID.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+
+    def run(*words):
+        with pytest.raises(SystemExit) as stop:
+            module.main([str(word) for word in words])
+        return stop.value.code or 0, *capsys.readouterr()
+
+    return run
+
+
+def test_fid_py_of_folders_and_a_model(hr, models, draw, scenes, fid, tmp_path):
+    draw.draw_folder("faces", tmp_path / "faces", 3, 21)
+    for name, image in scenes.items():
+        photographs.write_image(tmp_path / "small" / name, image[:25, :25])
+    names = [f"A={models['A']}", f"small={tmp_path / 'small'}"]
+    names.append(f"others={tmp_path / 'faces'}")
+    code, text, _ = fid(hr, *names, "--features", "random", "-o", tmp_path / "out")
+    assert code == 0 and "PSNR" not in text
+    content = strict(tmp_path / "out" / "compare.json")
+    assert "others shows other images" in content["warnings"][-1]
+    assert list(content["results"]) == ["bicubic", "A", "small", "others"]
+    assert all(cells["fid"] > 0 for cells in content["results"].values())
+
+
+def test_fid_py_takes_the_two_models_by_default(hr, fid, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    code, _, errors = fid(hr, "--features", "random")
+    assert code == 2 and errors.splitlines()[-1].startswith("FID.py: ")
+    assert "models/coco.h5" in errors
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,246 @@
+"""A generator's file: written, found, any age of it read, damage refused."""
+
+import contextlib
+import dataclasses
+import itertools
+import os
+import pathlib
+import time
+from unittest import mock
+
+import h5py
+import keras
+import numpy as np
+import pytest
+
+from srgan_tf import UserError
+from srgan_tf.networks import files, generators
+
+SMALL = generators.GeneratorSettings(residual_blocks=2, filters=4)
+UPSAMPLER = dataclasses.replace(SMALL, architecture="upsampling")
+KERNEL = "003_residual_01_conv_1/kernel"
+MODELS = pathlib.Path(__file__).parents[3] / "shared" / "models"
+
+
+def build_random(settings, seed=1):
+    """A generator none of whose weights has the value it started with."""
+    model, rng = generators.build_generator(settings), np.random.default_rng(seed)
+    for weight in model.weights:
+        lowest, highest = (-0.1, 0.1) if weight.name == "kernel" else (0.1, 0.9)
+        weight.assign(rng.uniform(lowest, highest, weight.shape))
+    return model
+
+
+def same(first, second):
+    return all(map(np.array_equal, first.get_weights(), second.get_weights()))
+
+
+def refusal(path):
+    """The one line with which a file is refused."""
+    with pytest.raises(UserError) as raised:
+        files.load_generator(path)
+    message = str(raised.value)
+    assert str(path) in message and "\n" not in message
+    return message
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "g.h5"
+
+
+@pytest.mark.parametrize("architecture", generators.GENERATORS)
+def test_saved_and_loaded_exactly(architecture, path, lr):
+    batch_norm = architecture in ("srresnet", "upsampling")
+    settings = generators.GeneratorSettings(architecture, 2, 4, batch_norm, [0, 1])
+    model = build_random(settings)
+    files.save_generator(model, path)
+    loaded = files.load_generator(path)
+    assert loaded.settings == settings and same(model, loaded)
+    assert type(loaded.settings.batch_norm) is bool
+    assert np.array_equal(loaded(lr), model(lr))
+
+
+def test_a_file_of_format_1_is_loaded(path):
+    settings = dataclasses.replace(SMALL, lr_range=(0, 1), recipe="old", step=2**40)
+    model = build_random(settings)
+    files.save_generator(model, path)
+    with h5py.File(path, "a") as file:
+        assert {*file.attrs} == {"format_version", *dataclasses.asdict(SMALL)}
+        old = {"format_version": 1, "scale": 4, "high_range": (-1.0, 1.0)}
+        file.attrs.update(old | {"low_range": file.attrs.pop("lr_range")})
+    loaded = files.load_generator(path)
+    assert loaded.settings == settings and same(model, loaded)
+
+
+def test_the_trained_compact_generator_loads_and_keeps_white():
+    path = MODELS / "compact_16x64.h5"
+    if not path.exists():
+        pytest.skip(f"needs {path}")
+    model = files.load_generator(path)
+    assert model.settings.architecture == "compact" and model.settings.step == 48_000
+    for grey in (0, 255):
+        flat = np.full((12, 12, 3), grey, "uint8")
+        assert np.all(generators.super_resolve(model, flat) == grey)
+
+
+def test_the_same_generator_gives_the_same_bytes(path):
+    contents = []
+    for seconds in (0, 1.1):  # HDF5 would note the time, in seconds
+        time.sleep(seconds)
+        files.save_generator(build_random(SMALL), path)
+        contents.append(path.read_bytes())
+    assert contents[0] == contents[1]
+
+
+def test_a_failed_save_leaves_the_old_file(path, monkeypatch):
+    files.save_generator(build_random(SMALL, 1), path)
+    before = path.read_bytes()
+    monkeypatch.setattr(os, "replace", mock.Mock(side_effect=OSError("no space")))
+    with pytest.raises(OSError, match="no space"):
+        files.save_generator(build_random(SMALL, 2), path)
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+
+
+def test_a_model_is_found_by_path_or_name(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(files, "SHIPPED", tmp_path / "shipped")
+    names = ("models/mine.h5", "shipped/mine.h5", "shipped/coco.h5", "plain")
+    for path in map(pathlib.Path, names):
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    pathlib.Path("coco").mkdir()  # a folder of photographs is no generator
+    found = [files.find_model(name) for name in ("mine", "coco", "plain", names[1])]
+    wanted = [names[0], tmp_path / names[2], "plain", names[1]]
+    assert found == list(map(pathlib.Path, wanted))
+    for name in ("other", "models/coco"):
+        with pytest.raises(UserError, match=f"{name}.*coco, mine"):
+            files.find_model(name)
+
+
+def test_what_is_not_hdf5_or_damaged_is_refused(path):
+    assert "No such file" in refusal(path)
+    files.save_generator(build_random(SMALL), path)
+    intact, rng = path.read_bytes(), np.random.default_rng(0)
+    parts = [intact[:size] for size in (0, 8, 100, 2000, len(intact) // 2, -1)]
+    for content in (b"<!DOCTYPE html>", b"PK\x03\x04", *parts):
+        path.write_bytes(content)
+        assert ".h5 file" in refusal(path)
+    for position in rng.integers(0, 12_000, 12):
+        damaged = bytearray(intact)
+        damaged[position] ^= 1 << rng.integers(8)
+        path.write_bytes(damaged)
+        with contextlib.suppress(UserError):  # any other error is a failure
+            files.load_generator(path)
+
+
+@pytest.mark.parametrize(
+    "settings, subject",
+    [
+        ({"architecture": "lambda"}, "architecture is 'lambda'"),
+        ({"filters": 3}, "head_conv/kernel needs float32 (9, 9, 3, 3)"),
+        ({"residual_blocks": 10**6}, "residual_blocks is 1000000"),
+        ({"lr_range": 1.0}, "no known generator"),
+        ({"residual_blocks": 3}, "029_body_conv/kernel"),
+        ({"format_version": 3}, "format 3"),
+    ],
+)
+def test_settings_that_do_not_fit_are_named(settings, subject, path):
+    files.save_generator(build_random(SMALL), path)
+    with h5py.File(path, "a") as file:
+        file.attrs.update(settings)
+    assert subject in refusal(path)
+
+
+@pytest.mark.parametrize(
+    "weight, subject",
+    [
+        ({}, KERNEL),
+        ({"data": np.zeros((3, 3, 4, 5), "f")}, "(3, 3, 4, 5)"),
+        ({"data": np.zeros((3, 3, 4, 4))}, "float64"),
+        ({"data": np.full((3, 3, 4, 4), np.nan, "f")}, "not finite"),
+        ({"shape": 2**40, "dtype": "f", "chunks": 2**20}, "compressed"),
+        ({"shape": 144, "dtype": "f", "external": [("/dev/zero", 0, 576)]}, "another"),
+    ],
+)
+def test_weights_that_do_not_fit_are_named(weight, subject, path):
+    files.save_generator(build_random(SMALL), path)
+    with h5py.File(path, "a") as file:
+        del file["weights"][KERNEL]
+        if weight:
+            file["weights"].create_dataset(KERNEL, **weight)
+        else:
+            file["weights"][KERNEL] = h5py.ExternalLink("other.h5", "k")
+    assert subject in refusal(path)
+
+
+def test_variables_of_optimizers_are_kept_exactly_or_none_is_assigned(path):
+    def build():
+        weights = generators.build_generator(SMALL).trainable_weights
+        adam = keras.optimizers.Adam(name="adam")
+        optimizer = keras.mixed_precision.LossScaleOptimizer(adam, name="scaling")
+        optimizer.build(weights)
+        return weights + optimizer.variables
+
+    written, read, fresh = build(), build(), build()
+    before, rng = [np.array(variable) for variable in fresh], np.random.default_rng(0)
+    for variable in written:
+        variable.assign(rng.uniform(1, 2**40, variable.shape).astype(variable.dtype))
+    with h5py.File(path, "w") as file:
+        files.write_variables(file.create_group("generator"), written)
+        files.read_variables(file["generator"], read, path)
+        with pytest.raises(UserError, match=str(path)):
+            files.read_variables(file["generator"], fresh[:-1], path)
+    assert all(map(np.array_equal, before, fresh))
+    assert {np.array(variable).dtype.name for variable in read} == {"float32", "int64"}
+    assert all(map(np.array_equal, written, read))
+
+
+# Keras 2
+
+NORM = ("BatchNormalization", ("gamma", "beta", "moving_mean", "moving_variance"))
+CONV, PRELU = ("Conv2D", ("kernel", "bias")), ("PReLU", ("alpha",))
+ADD, UP, LEAKY = ("Add", ()), ("UpSampling2D", ()), ("LeakyReLU", ())
+LAYERS = [("InputLayer", ()), CONV, PRELU, *2 * (CONV, NORM, PRELU, CONV, NORM, ADD)]
+LAYERS += [CONV, NORM, ADD, *2 * (CONV, UP, LEAKY), CONV, ("Activation", ())]
+
+
+def write_keras2(path, model):
+    """What Keras 2's model.save of UpSampler's generator leaves; the layers' names."""
+    left, names = iter(model.get_weights()), []
+    numbers = {kind: itertools.count(9) for kind, _ in LAYERS}  # 9, 10: not by name
+    with h5py.File(path, "w") as file:
+        group = file.create_group("model_weights")
+        for kind, parts in LAYERS:
+            names.append(f"{kind.lower()}_{next(numbers[kind])}")
+            layer = group.create_group(names[-1])
+            keys = [f"{names[-1]}/{part}:0".encode() for part in parts]
+            layer.attrs["weight_names"] = np.array(keys)
+            for key in keys:
+                layer[key] = next(left)
+        group.attrs["layer_names"] = np.array(names).astype("S")
+        file["optimizer_weights/iterations:0"] = np.int64(7)
+    return names
+
+
+def test_a_keras2_file_is_loaded_in_the_order_of_its_layers(path, lr):
+    model = build_random(UPSAMPLER)
+    names = write_keras2(path, model)
+    assert names != sorted(names) and "conv2d_10" in names
+    loaded = files.load_generator(path)
+    assert loaded.settings == UPSAMPLER and same(model, loaded)
+    assert np.array_equal(loaded(lr), model(lr))
+
+
+@pytest.mark.parametrize("part", ["kernel", "bias", "layer"])
+def test_keras2_weights_that_do_not_fit_are_named(part, path):
+    names = write_keras2(path, build_random(UPSAMPLER))
+    with h5py.File(path, "a") as file:
+        group = file["model_weights"]
+        if part == "layer":
+            group.attrs["layer_names"] = np.array(names[:-2]).astype("S")
+        else:
+            del group[f"conv2d_10/conv2d_10/{part}:0"]
+        if part == "kernel":
+            group["conv2d_10/conv2d_10/kernel:0"] = np.zeros((5, 5, 4, 4), "f")
+    assert ("weights" if part == "layer" else f"/{part}") in refusal(path)

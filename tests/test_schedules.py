@@ -1,0 +1,91 @@
+"""Stages, durations and learning rates; random numbers and atomic writes."""
+
+import pytest
+
+from srgan_tf import UserError, atomic, recipes, schedules, settings, streams
+
+
+def stages(*changes, steps_per_epoch=3):
+    recipe = settings.with_settings(recipes.get_recipe("tiny"), changes)
+    return schedules.stages(recipe, steps_per_epoch)
+
+
+def test_stages_number_epochs_through():
+    pretrain, gan = stages("pretrain=7 steps", "gan=2 epochs")
+    assert [pretrain.position(step) for step in range(7)] == [
+        (1, 0), (1, 1), (1, 2), (2, 0), (2, 1), (2, 2), (3, 0),
+    ]  # fmt: skip
+    assert [step for step in range(7) if pretrain.ends_epoch(step)] == [2, 5, 6]
+    assert (gan.first_step, gan.position(7), gan.last_step) == (7, (4, 0), 13)
+    assert gan.ends_epoch(12)
+
+
+def test_a_stage_of_no_steps_is_left_out():
+    (only,) = stages("pretrain=0 steps", "gan=2 epochs")
+    assert (only.name, only.first_step, only.first_epoch) == ("gan", 0, 1)
+
+
+def test_epochs_in_which_something_is_due():
+    stage = schedules.Stage("gan", 7, 100, 1, 10)
+    ends = [7 + done - 1 for done in (10, 20, 30, 40, 50)]
+    assert [stage.due(step, 25) for step in ends] == [False, False, True, False, True]
+    assert all(stage.due(step, 1) for step in ends)
+    short = schedules.Stage("gan", 0, 12, 1, 10)  # its last epoch has two steps
+    assert (short.due(11, 10), short.due(11, 12)) == (False, True)
+
+
+@pytest.mark.parametrize(
+    ("text", "steps"),
+    [("200 steps", 200), ("1 epoch", 7), ("1,000 epochs", 7000), ("1_0 steps", 10)],
+)
+def test_durations(text, steps):
+    assert schedules.duration_steps(text, 7) == steps
+
+
+@pytest.mark.parametrize("text", ["200", "two epochs", "-1 steps", "1.5 epochs"])
+def test_no_durations(text):
+    with pytest.raises(UserError, match=text):
+        schedules.duration_steps(text, 7)
+
+
+@pytest.mark.parametrize(
+    ("text", "rates"),
+    [
+        ("5e-4", [5e-4] * 3),
+        ("5e-4 to 5e-5", [5e-4, 2.75e-4, 5e-5]),
+        ("1e-3, 1e-4 after 5 steps, 1e-5 after 10 steps", [1e-3, 1e-4, 1e-5]),
+    ],
+)
+def test_learning_rates(text, rates):
+    schedule = schedules.learning_rate(text)
+    assert [schedule(step, 11) for step in (0, 5, 10)] == pytest.approx(rates)
+    assert schedule(0, 1) == rates[0]  # a stage of one step
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["fast", "0", "1e-3, 1e-4", "1e-3 to 0", "1e-3,", "2", "nan",
+     "1e-3, 5 after 9 steps, 1e-4 after 20 steps"],
+)  # fmt: skip
+def test_no_learning_rates(text):
+    with pytest.raises(UserError, match="learning rate"):
+        schedules.learning_rate(text)
+
+
+def test_random_numbers_are_a_function_of_stream_and_key():
+    names = ("SPLIT", "ORDER", "PATCH", "LABELS", "BOOTSTRAP", "FEATURES")
+    numbers = [getattr(streams, name) for name in names]
+    drawn = {streams.rng(number, 0, 5).integers(2**60) for number in numbers}
+    assert len(drawn) == len(names)
+    one, same = (streams.rng(streams.LABELS, 0, 5).integers(2**60) for _ in "12")
+    assert one == same
+
+
+def test_atomic_writes_replace_a_file_or_leave_it(tmp_path):
+    path = tmp_path / "folder" / "file.txt"
+    atomic.write_text(path, "é")
+    with pytest.raises(ZeroDivisionError), atomic.atomic_write(path) as partial:
+        partial.write_text("half")
+        raise ZeroDivisionError
+    assert path.read_text("utf-8") == "é"
+    assert list(path.parent.iterdir()) == [path]

@@ -1,0 +1,83 @@
+"""The files of a run on a root that fails, and the lock."""
+
+import errno
+import os
+import pathlib
+import shutil
+
+import pytest
+
+from srgan_tf import UserError
+from srgan_tf.training import folder as folders
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(folders.tempfile, "gettempdir", lambda: str(tmp_path / "tmp"))
+    return folders.RunFolder(tmp_path / "root", "run")
+
+
+def test_what_a_failing_root_lacks_is_written_anew(folder, monkeypatch, caplog):
+    def failing(*_):
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    sample = folder.samples / "epoch_1.png"
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "copyfile", failing)
+        folder.write_text(folder.loss_log, "one")
+        folder.write_text(folder.loss_log, "two")
+        folder.write_text(sample, "three")
+    assert len(caplog.messages) == 1  # warned once
+    assert "Transport" in caplog.text
+    assert set(folder.missing) == {folder.loss_log, sample}
+    folder.write_missing()
+    assert not folder.missing
+    assert (folder.loss_log.read_text(), sample.read_text()) == ("two", "three")
+    assert not list(folder.local.iterdir())
+    assert not list(folder.root.rglob(".*"))
+
+
+def test_a_path_that_cannot_be_written_holds_up_no_other(folder, caplog):
+    folder.root.mkdir()
+    (folder.root / "output").write_text("a file where a folder should be")
+    folder.write_text(folder.samples / "epoch_1.png", "one")
+    folder.write_text(folder.generator, "two")
+    assert folder.generator.read_text() == "two"
+    assert list(folder.missing) == [folder.samples / "epoch_1.png"]
+    assert len(caplog.messages) == 1
+
+
+def test_a_copy_that_came_out_shorter_is_missing(folder, monkeypatch):
+    monkeypatch.setattr(shutil, "copyfile", lambda _, target: target.write_text("a"))
+    folder.write_text(folder.loss_log, "ab")
+    assert list(folder.missing) == [folder.loss_log]
+
+
+def test_a_required_file_that_cannot_be_written_is_an_error(folder):
+    folder.root.write_text("a file where a folder should be")
+    with pytest.raises(UserError, match=r"root cannot be written"):
+        folder.write_text(folder.info, "{}", required=True)
+    assert not folder.missing
+
+
+def test_a_full_local_disk_is_named(folder):
+    with pytest.raises(UserError, match=r"No space left.*TMPDIR"):
+        folder.write(folder.info, lambda _: pathlib.Path("/dev/full").write_text("a"))
+
+
+@pytest.mark.parametrize("name", ["a/b", "../b", "/tmp/b", "..", ".b"])
+def test_a_run_stays_in_its_root(tmp_path, name):
+    with pytest.raises(UserError, match="--run"):
+        folders.RunFolder(tmp_path, name)
+
+
+def test_a_run_is_held_once(folder):
+    second, other = (folders.RunFolder(folder.root, name) for name in ("run", "other"))
+    with folder.lock():
+        with pytest.raises(UserError, match=f"process {os.getpid()} on .* since"):
+            second.lock().__enter__()
+        with other.lock():
+            pass
+        (folder.local / "new-left-behind").touch()
+    with second.lock():
+        assert not (folder.local / "new-left-behind").exists()

@@ -1,0 +1,135 @@
+"""Loss logs: every column read by its type, damaged lines, TensorBoard's events."""
+
+import csv
+import io
+import logging
+import sys
+
+import numpy as np
+import pytest
+
+from srgan_tf import UserError, recipes
+from srgan_tf.training import log
+
+CSV = """\
+epoch,step,stage,seconds,images_per_second,learning_rate,perceptual,content,\
+adversarial,discriminator,d_real,d_fake,psnr_y,ssim_y
+1,100,pretrain,9.5,168.421,0.0001,0.5,0.5,,,,,27.25,0.75
+2,200,gan,20.5,78.049,1e-05,0.2,0.1975,2.5,1.25,0.875,0.125,,
+"""
+UPSAMPLER = (
+    "EPOCH 249\td_loss 8.01\tgan_loss [0.007, 0.0054, 1.6]\n"
+    "EPOCH 250\td_loss 7.98\tgan_loss [0.0068, 0.0053, 1.53]\n"
+)
+
+
+def test_csv_is_read_by_column(tmp_path):
+    (tmp_path / "run.csv").write_text(CSV)
+    read = log.read_loss_log(tmp_path / "run.csv")
+    assert read["epoch"] == [1, 2] and read["step"] == [100, 200]
+    assert read["stage"] == ["pretrain", "gan"]
+    assert read["adversarial"] == [None, 2.5] and read["psnr_y"] == [27.25, None]
+    assert set(log.COLUMNS) == set(read)
+    assert all(read[name] == [None, None] for name in log.COLUMNS[14:])  # an old log
+
+
+def test_a_written_log_is_read_back():
+    rows = [
+        {"epoch": 1, "step": 100, "stage": "pretrain", "seconds": 9.5, "content": 0.5},
+        {"epoch": 2, "step": 200, "stage": "gan", "content": 1 / 3, "d_real": None,
+         "psnr_y": float(np.float32(27.123457)), "doctor": 'a, "b"; c'},
+    ]  # fmt: skip
+    text = log.format_loss_log(rows)
+    assert text.splitlines()[0] == ",".join(log.COLUMNS) and "\r" not in text
+    assert "0.333333333," in text
+    assert log.format_loss_log(csv.DictReader(io.StringIO(text))) == text  # strings
+    read = log.parse_loss_log(text)
+    columns = zip(*read.values(), strict=True)
+    again = [dict(zip(read, values, strict=True)) for values in columns]
+    assert log.format_loss_log(again) == text
+    assert np.float32(read["psnr_y"][1]) == np.float32(27.123457)
+    assert read["doctor"] == [None, 'a, "b"; c'] and read["d_real"] == [None, None]
+    assert read["seconds"] == [9.5, None] and read["step"] == [100, 200]
+
+
+@pytest.mark.parametrize(
+    ("text", "subject"),
+    [
+        ("", "no loss log"), ("a,b\n1,2\n", "no loss log"),
+        (b"\x89PNG\xff\xfe", "no loss log"),
+        (CSV.replace("27.25,0.75", "27.25"), "line 2"),
+        (CSV.replace("0.1975", "many"), "line 3"),
+    ],
+)  # fmt: skip
+def test_a_bad_log_is_named_with_its_line(tmp_path, text, subject):
+    path = tmp_path / "bad.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(UserError, match=f"^{path}.*{subject}"):
+        log.read_loss_log(path)
+
+
+# UpSampler's text logs ------------------------------------------------------------
+
+
+def test_upsampler_log_is_read(caplog):
+    read = log.parse_loss_log(UPSAMPLER + "\n")
+    assert read["epoch"] == [249, 250] and read["stage"] == ["gan", "gan"]
+    assert read["discriminator"] == [8.01, 7.98] and read["adversarial"] == [1.6, 1.53]
+    assert read["perceptual"] == [0.007, 0.0068] and read["content"] == [0.0054, 0.0053]
+    assert read["d_real"] == read["psnr_y"] == read["step"] == [None, None]
+    assert not caplog.records
+
+
+def test_lines_of_the_published_log_that_do_not_match_are_skipped(caplog):
+    """COCO_loss.txt has 2,499 lines, and line 2025 lacks its closing bracket."""
+    line = "EPOCH {}\td_loss 7.98\tgan_loss [0.0068, 0.0053, 1.53]\n"
+    lines = [line.format(epoch) for epoch in range(1, 2500)]
+    lines[2024] = lines[2024].replace("]", "")
+    with caplog.at_level(logging.WARNING, "srgan_tf"):
+        read = log.parse_loss_log("".join(lines), "COCO_loss.txt")
+    assert read["epoch"] == [*range(1, 2025), *range(2026, 2500)]
+    (message,) = caplog.messages
+    assert all(part in message for part in ("COCO_loss.txt", "1 of 2499", "2025"))
+
+
+# TensorBoard ----------------------------------------------------------------------
+
+ROW = {"epoch": 1, "step": 40, "stage": "gan", "content": 0.5, "psnr_y": 27.5,
+       "d_real": None, "seconds": 2.0, "doctor": ""}  # fmt: skip
+
+
+def test_tensorboard_has_scalars_pictures_and_the_recipe(tmp_path):
+    pytest.importorskip("tensorboard")
+    from tensorboard.backend.event_processing import event_accumulator
+    from tensorboard.util import tensor_util
+
+    board = log.TensorBoard(tmp_path / "run")
+    board.recipe(recipes.get_recipe("coco"), 0)
+    board.scalars(ROW)
+    board.picture(np.zeros((8, 12, 3), np.uint8), 40)
+    events = event_accumulator.EventAccumulator(str(tmp_path / "run")).Reload()
+    tags = events.Tags()["tensors"]
+    numbers = {"epochs/content": 0.5, "epochs/psnr_y": 27.5, "epochs/seconds": 2.0}
+    assert set(tags) == {*numbers, "samples", "recipe"}
+    for tag, value in numbers.items():
+        (event,) = events.Tensors(tag)
+        assert (event.step, tensor_util.make_ndarray(event.tensor_proto)) == (40, value)
+    (event,) = events.Tensors("recipe")
+    assert b'"pretrain_content"' in event.tensor_proto.string_val[0]
+    (event,) = events.Tensors("samples")
+    assert event.step == 40 and event.tensor_proto.string_val[:2] == [b"12", b"8"]
+
+
+def test_a_failing_folder_is_logged_once_and_stops_nothing(tmp_path, caplog):
+    pytest.importorskip("tensorboard")
+    (tmp_path / "file").write_text("")
+    board = log.TensorBoard(tmp_path / "file" / "run")
+    _ = [board.scalars(ROW) for _ in "ab"]
+    (record,) = caplog.records
+    assert str(tmp_path / "file" / "run") in record.getMessage()
+
+
+def test_without_tensorboard_its_installation_is_named(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(UserError, match="pip install tensorboard"):
+        log.TensorBoard(tmp_path)

@@ -1,0 +1,481 @@
+"""The journey: train, stop anywhere, resume exactly, refuse what would spoil a run."""
+
+import errno
+import json
+import logging
+import math
+import os
+import shutil
+import signal
+
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from srgan_tf import UserError, features, metrics, pixels, recipes, settings
+from srgan_tf.data import photographs
+from srgan_tf.networks import files, generators
+from srgan_tf.training import (
+    checkpoint,
+    doctor,
+    events,
+    hardware,
+    log,
+    loop,
+    record,
+    status,
+    step,
+)
+from srgan_tf.training import validation as validations
+
+pytestmark = pytest.mark.usefixtures("no_curves", "small_discriminator")
+SETTINGS = [
+    "filters=4", "residual_blocks=1", "discriminator_filters=4", "patch_size=24",
+    "batch_size=4", "pretrain=3 steps", "gan=2 epochs", "save_every=3 steps",
+    "sample_images=1", "validation_fraction=0.2", "real_label_std=0.05", "ema=0.5",
+]  # fmt: skip  # 8 of 10 images train: 2 steps an epoch, 7 in all
+TIMES = ("seconds", "images_per_second")
+
+
+@pytest.fixture(scope="module", autouse=True)
+def eager():
+    """Compiling a tiny step takes longer than the steps; one test compiles."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+def prepare(scenes, root, *changes, **options):
+    recipe = settings.with_settings(recipes.get_recipe("tiny"), [*SETTINGS, *changes])
+    return loop.prepare(recipe, [scenes], root=root, **{"seed": 3, **options})
+
+
+def train(scenes, root, *changes, **options):
+    return loop.train(prepare(scenes, root, *changes), **options)
+
+
+def stop_at(*steps, number=signal.SIGINT):
+    """A report that sends a signal to this process at each of these steps."""
+
+    def report(event):
+        for _ in range(isinstance(event, events.Step) and steps.count(event.number)):
+            os.kill(os.getpid(), number)
+
+    return report
+
+
+def losses(root):
+    """The loss log's columns but for those of time."""
+    columns = log.read_loss_log(root / "loss/tiny.csv")
+    return {name: columns[name] for name in columns if name not in TIMES}
+
+
+def same_record(*roots):
+    """Whether the generators, loss logs and sample pictures are the same."""
+    contents = []
+    for root in roots:
+        paths = [root / "models/tiny.h5", *root.glob("output/tiny/*")]
+        contents.append({path.relative_to(root): path.read_bytes() for path in paths})
+    return contents[0] == contents[1] and losses(roots[0]) == losses(roots[1])
+
+
+def step_of(path):
+    return files.load_generator(path).settings.step
+
+
+@pytest.fixture(scope="module")
+def whole(scenes, tmp_path_factory):
+    """The root of a run that nobody stopped, and what it reported."""
+    root, seen = tmp_path_factory.mktemp("whole"), []
+    assert train(scenes, root, report=seen.append) is None
+    return root, seen
+
+
+@pytest.fixture
+def copy(whole, tmp_path):
+    """A copy of that root."""
+    return shutil.copytree(whole[0], tmp_path / "copy")
+
+
+# What a run leaves behind and reports.
+
+
+def test_leaves_the_record_of_a_run(whole):
+    root, _ = whole
+    found = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file()}
+    steps = (3, 6, 7)  # a stage's end, every three steps of a stage, the end
+    assert found == {
+        *(f"models/tiny/checkpoint-{step:08d}.{kind}"
+          for step in steps for kind in ("h5", "json")),
+        "models/tiny.h5", "loss/tiny.csv", "loss/tiny.png", "info/tiny.json",
+        "info/tiny_summary.txt", "info/photographs.csv",
+        *(f"output/tiny/epoch_{epoch}.png" for epoch in (1, 2, 3, 4)),
+    }  # fmt: skip
+    rows = losses(root)
+    assert (rows["epoch"], rows["step"]) == ([1, 2, 3, 4], [2, 3, 5, 7])
+    assert rows["stage"] == ["pretrain"] * 2 + ["gan"] * 2
+    assert rows["adversarial"][0] is None
+    for epoch in (2, 3):
+        perceptual = rows["content"][epoch] + 1e-3 * rows["adversarial"][epoch]
+        assert rows["perceptual"][epoch] == pytest.approx(perceptual, rel=1e-5)
+        assert 0 < rows["d_real"][epoch] < 1
+    info = json.loads((root / "info/tiny.json").read_text())
+    assert [len(info["split"][side]) for side in ("train", "validation")] == [8, 2]
+    assert (info["recipe"]["filters"], info["seed"]) == (4, 3)
+    assert step_of(root / "models/tiny.h5") == 7
+
+
+def test_reports_typed_events(whole):
+    root, seen = whole
+    kinds = events.Step, events.Epoch, events.Picture, events.Saved
+    steps, epochs, pictures, saved = (
+        [event for event in seen if isinstance(event, kind)] for kind in kinds
+    )
+    assert [(each.number, each.last) for each in steps] == [(n, 7) for n in range(1, 8)]
+    assert [each.stage for each in steps] == ["pretrain"] * 3 + ["gan"] * 4
+    assert {each.images for each in steps} == {4}
+    assert [each.epoch for each in epochs] == [1, 2, 3, 4]
+    contents = [each.measures["content"] for each in steps[:2]]
+    assert epochs[0].row["content"] == pytest.approx(np.mean(contents))
+    picture = photographs.read_image(root / "output/tiny/epoch_4.png")
+    assert np.array_equal(pictures[-1].pixels, picture)
+    saved = [(each.step, each.path.stem) for each in saved]
+    assert saved == [(n, f"checkpoint-{n:08d}") for n in (3, 6, 7)]
+
+
+def test_logged_psnr_is_that_of_the_generator(whole, scenes):
+    """Measured again from the file left behind, on the frozen validation images."""
+    root, _ = whole
+    generator = files.load_generator(root / "models/tiny.h5")
+    info = json.loads((root / "info/tiny.json").read_text())
+    scores = []
+    for name, _ in info["split"]["validation"]:
+        hr = pixels.center_crop(photographs.read_image(scenes / name), 24)
+        sr = generators.super_resolve(generator, pixels.bicubic_down(hr))
+        scores.append(metrics.psnr(sr, hr, border=4, luma=True))
+    assert losses(root)["psnr_y"][-1] == pytest.approx(np.mean(scores), 1e-6)
+
+
+def test_findings_are_logged_always_and_reported_once(scenes, tmp_path, monkeypatch):
+    findings = {1: [], 2: [("tint", "a, b")], 3: [("tint", "a, c"), ("net", "d")]}
+
+    def examine(log, index=-1):
+        epoch = (log["epoch"] or [0])[index]
+        return [doctor.Finding(*each) for each in findings.get(epoch, ())]
+
+    monkeypatch.setattr(doctor, "examine", examine)
+    seen = []
+    train(scenes, tmp_path, "pretrain=4 epochs", "gan=0 steps", report=seen.append)
+    reported = [event.findings for event in seen if isinstance(event, events.Epoch)]
+    assert reported == [[], ["a, b"], ["d"], []]
+    assert losses(tmp_path)["doctor"] == [None, "a, b", "a, c; d", None]
+
+
+# Stopping and resuming.
+
+
+def test_a_compiled_run_in_float16_resumes_exactly(scenes, tmp_path):
+    """With loss scaling, from a checkpoint amid an epoch, as after a kill."""
+    changes = ["precision=mixed_float16", "pretrain=0 steps", "ema=0.0"]
+    tf.config.run_functions_eagerly(False)
+    try:
+        run = prepare(scenes, tmp_path / "whole", *changes)
+        assert loop.train(run) is None
+        shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
+        for path in tmp_path.glob("resumed/models/tiny/checkpoint-00000004.*"):
+            path.unlink()
+        (tmp_path / "resumed/models/tiny.h5").unlink()
+        resumed = prepare(scenes, tmp_path / "resumed", *changes)
+        assert resumed.step == 3
+        assert loop.train(resumed) is None
+    finally:
+        tf.config.run_functions_eagerly(True)
+    assert same_record(tmp_path / "resumed", tmp_path / "whole")
+    for name, variables in run.state.variables().items():
+        others = resumed.state.variables()[name]
+        for ours, theirs in zip(variables, others, strict=True):
+            assert np.array(ours).tobytes() == np.array(theirs).tobytes(), ours.path
+    assert float(run.state.generator_optimizer.dynamic_scale) > 1
+
+
+def test_stopped_anywhere_resumes_exactly(scenes, whole, tmp_path):
+    """In an epoch of either stage, at the stages' boundary; in memory and anew."""
+    run = prepare(scenes, tmp_path)
+    assert loop.train(run, stop_at(1)) == signal.SIGINT
+    assert loop.train(run, stop_at(3, number=signal.SIGTERM)) == signal.SIGTERM
+    assert train(scenes, tmp_path, report=stop_at(4)) == signal.SIGINT
+    assert train(scenes, tmp_path) is None
+    assert same_record(tmp_path, whole[0])
+
+
+def test_a_run_that_broke_off_is_prepared_again(scenes, whole, tmp_path):
+    """As by a second Ctrl-C: its state may be that of half a step."""
+    run = prepare(scenes, tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        loop.train(run, stop_at(4, 4))
+    with pytest.raises(UserError, match="prepare"):
+        loop.train(run)
+    assert train(scenes, tmp_path) is None
+    assert same_record(tmp_path, whole[0])
+
+
+def test_processes_take_turns(scenes, whole, tmp_path):
+    """Only training holds the lock; a run trained on elsewhere is taken up there."""
+    first, second = prepare(scenes, tmp_path), prepare(scenes, tmp_path)
+
+    def report(event):
+        with pytest.raises(UserError, match=f"process {os.getpid()} "):
+            loop.train(second)
+        prepare(scenes, tmp_path)
+        stop_at(1)(event)
+
+    assert loop.train(first, report) == signal.SIGINT
+    # The second was prepared when there was nothing: it is not the run that is there.
+    with pytest.raises(UserError, match=r"tiny\.json"):
+        loop.train(second)
+    third, fourth = prepare(scenes, tmp_path), prepare(scenes, tmp_path)
+    assert loop.train(third, stop_at(6)) == signal.SIGINT
+    seen = []
+    assert loop.train(fourth, seen.append) is None
+    assert seen[0].number == 7
+    assert same_record(tmp_path, whole[0])
+
+
+def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
+    scenes, whole, copy, caplog
+):
+    newest = copy / "models/tiny/checkpoint-00000007.h5"
+    newest.write_bytes(newest.read_bytes()[:-1])
+    (copy / "models/tiny.h5").unlink()
+    with caplog.at_level(logging.INFO, "srgan_tf"):
+        assert train(scenes, copy) is None
+    assert newest.stem in caplog.text
+    assert f"resumed from {copy}/models/tiny/checkpoint-00000006.h5" in caplog.text
+    assert same_record(copy, whole[0])
+
+
+def test_a_finished_run_is_done_at_once(scenes, whole, copy, monkeypatch):
+    (copy / "models/tiny.h5").unlink()
+    run, seen = prepare(scenes, copy), []
+    monkeypatch.setattr(hardware, "make_deterministic", seen.append)
+    monkeypatch.setattr(checkpoint, "_sha256", None)  # hashes nothing a second time
+    assert loop.train(run, report=seen.append) is None
+    assert seen == ["auto"]
+    assert same_record(copy, whole[0])
+
+
+def test_a_lengthened_stage_equals_one_that_was_longer_from_the_start(
+    scenes, whole, tmp_path
+):
+    """Also where it had ended amid an epoch, whose row is in the log once."""
+    assert train(scenes, tmp_path, "gan=0 steps") is None
+    assert train(scenes, tmp_path, "gan=1 steps") is None
+    assert losses(tmp_path)["step"] == [2, 3, 4]
+    assert train(scenes, tmp_path) is None
+    assert same_record(tmp_path, whole[0])
+
+
+def test_a_lengthened_cosine_names_both_rates(scenes, whole, tmp_path, caplog):
+    cosine = ["gan=0 steps", "pretrain_learning_rate=1e-3 to 1e-5"]
+    train(scenes, tmp_path, "pretrain=4 steps", *cosine)
+    prepare(scenes, whole[0], "gan=4 epochs")  # a constant rate
+    assert not caplog.messages
+    prepare(scenes, tmp_path, "pretrain=8 steps", *cosine)
+    longer = 1e-5 + 0.99e-3 * (1 + math.cos(math.pi * 3 / 7)) / 2
+    for text in ("pretrain", "1e-05", f"{longer:.3g}"):
+        assert text in caplog.text
+
+
+def test_saves_within_a_quarter_of_an_hour(scenes, tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "SAVE_SECONDS", 0)
+    seen = []
+    changes = ["pretrain=3 steps", "gan=0 steps", "save_every=99 epochs"]
+    assert train(scenes, tmp_path, *changes, report=seen.append) is None
+    saved = [event.step for event in seen if isinstance(event, events.Saved)]
+    assert saved == [1, 2, 3]
+
+
+# What is refused.
+
+
+@pytest.mark.parametrize(
+    ("changes", "options", "subject"),
+    [
+        (["batch_size=3"], {}, "batch_size"),
+        ([], {"seed": 4}, "seed was 3 and is 4"),
+        (["learning_rate=1e-2"], {}, "learning_rate"),
+        (["precision=mixed_bfloat16"], {}, "precision"),
+        (["pretrain=4 steps"], {}, "stage that is over"),
+    ],
+)
+def test_other_settings_are_refused(scenes, whole, changes, options, subject):
+    with pytest.raises(UserError, match=subject):
+        prepare(scenes, whole[0], *changes, **options)
+
+
+def test_settings_may_change_until_something_was_saved(scenes, tmp_path):
+    record.write_info(prepare(scenes, tmp_path))
+    changes = ["gan=0 steps", "pretrain=1 steps"]
+    assert train(scenes, tmp_path, "batch_size=2", *changes) is None
+    with pytest.raises(UserError, match="batch_size was 2 and is 4"):
+        prepare(scenes, tmp_path, *changes)
+
+
+def test_other_data_is_refused_naming_what_changed(scenes, copy, tmp_path):
+    data = shutil.copytree(scenes, tmp_path / "data")
+    assert prepare(data, copy).step == 7  # the same data may lie elsewhere
+    (data / "scene_0003.png").unlink()
+    before = sorted(copy.glob("[lmo]*/**/*"))
+    with pytest.raises(UserError, match=r"scene_0003\.png"):
+        prepare(data, copy)
+    assert before == sorted(copy.glob("[lmo]*/**/*"))  # the refusal spoiled nothing
+
+
+def test_a_missing_path_is_found_before_weights_are_fetched(tmp_path, monkeypatch):
+    monkeypatch.setattr(features, "build_extractor", None)
+    recipe = recipes.get_recipe("coco")
+    for data, validation_data in ((tmp_path / "nowhere", ()), (tmp_path, [tmp_path])):
+        with pytest.raises(UserError, match=str(data)):
+            loop.prepare(recipe, [data], validation_data, root=tmp_path)
+
+
+def test_a_loss_that_is_not_finite_stops_within_the_step(scenes, tmp_path, monkeypatch):
+    seen = []
+
+    def spoiled(*_):
+        def train_step(number, lr, hr):
+            seen.append(number)
+            return {"content": float("nan") if number == 4 else 0.5}
+
+        return train_step
+
+    monkeypatch.setattr(step, "compile_step", spoiled)
+    with pytest.raises(UserError, match="content loss of step 5"):
+        train(scenes, tmp_path)
+    assert seen[-1] == 4
+    assert prepare(scenes, tmp_path).step == 3
+
+
+def test_missing_or_damaged_info_is_not_guessed(scenes, copy):
+    info = copy / "info/tiny.json"
+    info.write_text("{")
+    with pytest.raises(UserError, match=r"info/tiny\.json .*damaged"):
+        prepare(scenes, copy)
+    info.unlink()
+    with pytest.raises(UserError, match=r"info/tiny\.json .*No such file"):
+        prepare(scenes, copy)
+    shutil.rmtree(copy / "models/tiny")  # as of a model that the project ships
+    shipped = {"split": {}, "recipe": {}, "seed": 0, "precision": "float32"}
+    info.write_text(json.dumps(shipped))
+    with pytest.raises(UserError, match=r"models/tiny\.h5"):
+        prepare(scenes, copy)
+
+
+def test_other_versions_are_named(scenes, whole, monkeypatch, caplog):
+    versions = {**status.versions(), "tensorflow": "3.0"}
+    monkeypatch.setattr(status, "versions", lambda: versions)
+    prepare(scenes, whole[0])
+    assert "tensorflow" in caplog.text
+    assert "3.0" in caplog.text
+
+
+# Roots that fail.
+
+
+def test_no_run_begins_on_a_root_that_cannot_be_written(scenes, tmp_path):
+    (tmp_path / "root").write_text("")
+    with pytest.raises(UserError, match="root"):
+        train(scenes, tmp_path / "root")
+
+
+def test_a_root_that_does_not_answer_is_one_line(scenes, tmp_path, monkeypatch):
+    def failing(path):
+        if path.suffix != ".json":
+            return os.path.exists(path)
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", path)
+
+    monkeypatch.setattr(record.log.pathlib.Path, "exists", failing)
+    with pytest.raises(UserError, match=r"tiny\.json .*Transport"):
+        prepare(scenes, tmp_path)
+
+
+def fails(patch, first, last=99):
+    """A report: from step `first` to step `last` no file can be copied to the root."""
+
+    def failing(*_):
+        raise OSError(errno.ENOTCONN, "Transport endpoint is not connected")
+
+    def report(event):
+        number = event.number if isinstance(event, events.Step) else None
+        if number == first:
+            patch.setattr(shutil, "copyfile", failing)
+            patch.setattr(shutil, "copyfileobj", failing)
+        if number == last:
+            patch.undo()
+
+    return report
+
+
+def test_a_root_that_comes_back_has_everything_at_the_next_save(
+    scenes, whole, tmp_path, monkeypatch, caplog
+):
+    run = prepare(scenes, tmp_path)
+    with monkeypatch.context() as patch:
+        assert loop.train(run, fails(patch, 2, 6)) is None
+    assert len(caplog.messages) == 1  # warned once
+    assert str(tmp_path) in caplog.text
+    assert not run.missing
+    assert same_record(tmp_path, whole[0])
+    assert prepare(scenes, tmp_path).step == 7
+
+
+def test_at_the_end_it_is_retried_and_then_says_what_is_missing(
+    scenes, whole, tmp_path, monkeypatch, caplog
+):
+    waits, run = [], prepare(scenes, tmp_path)
+    monkeypatch.setattr(loop, "LAST_RETRIES", (1, 2))
+    monkeypatch.setattr(loop.time, "sleep", waits.append)
+    with monkeypatch.context() as patch:
+        assert loop.train(run, fails(patch, 5)) is None
+    assert waits == [1, 2]
+    for path in ("models/tiny", "models/tiny.h5", "loss/tiny.csv"):
+        assert str(tmp_path / path) in run.missing
+    assert str(tmp_path / "models/tiny.h5") in caplog.messages[-1]
+    assert not list(tmp_path.rglob(".*.part"))
+    assert prepare(scenes, tmp_path).step == 3
+    assert loop.train(run) is None  # it stands at its end, and a retry saves that
+    assert waits == [1, 2, 1]
+    assert not run.missing
+    assert same_record(tmp_path, whole[0])
+
+
+def test_the_best_generators_are_kept_each_by_its_own_metric(
+    scenes, tmp_path, monkeypatch
+):
+    """The original compared SSIM with the best PSNR, and so kept the first forever."""
+    scores = iter([(20, 0.5), (22, 0.4), (21, 0.6), (18, 0.3), (17, 0.35)])
+
+    def measured(self, generator):
+        return dict(zip(("psnr_y", "ssim_y"), map(float, next(scores)), strict=True))
+
+    monkeypatch.setattr(validations.Validation, "scores", measured)
+    changes = ["keep_best=true", "pretrain=3 epochs", "gan=2 epochs"]
+    # Stopped in the third epoch, whose scores come later.
+    assert train(scenes, tmp_path, *changes, report=stop_at(5)) == signal.SIGINT
+    paths = [tmp_path / f"models/tiny.best_{name}.h5" for name in ("psnr", "ssim")]
+    assert [step_of(path) for path in paths] == [4, 2]
+    train(scenes, tmp_path, *changes)  # in the other stage they are counted anew
+    assert [step_of(path) for path in paths] == [8, 10]
+
+
+@pytest.mark.parametrize(
+    ("choice", "gpus", "calls"),
+    [("auto", 0, 1), ("auto", 1, 0), ("true", 1, 1), ("false", 0, 0)],
+)
+def test_determinism_is_a_recipes_choice(choice, gpus, calls, monkeypatch):
+    made = []
+    experimental = tf.config.experimental
+    monkeypatch.setattr(experimental, "enable_op_determinism", lambda: made.append(1))
+    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [None] * gpus)
+    hardware.make_deterministic(choice)
+    assert len(made) == calls
