@@ -4,7 +4,6 @@ import gc
 import importlib.util
 import os
 import pathlib
-import sys
 
 import pytest
 from matplotlib.figure import Figure
@@ -60,11 +59,6 @@ def srgan(capsys):
         return stop.value.code or 0, output.out, output.err
 
     return run
-
-
-@pytest.fixture(scope="session")
-def python():
-    return sys.executable
 
 
 @pytest.fixture(scope="module")

@@ -77,7 +77,5 @@ def test_every_recipe_is_named():
 
 
 def test_linked_files_exist():
-    for path in re.findall(r"\]\(([\w./-]+)\)", TEXT):
-        assert (ROOT / path).exists(), path
-    for path in re.findall(r"/blob/main/([\w./-]+)\)", TEXT):
+    for path in re.findall(r"(?:\]\(|/blob/main/)([\w./-]+)\)", TEXT):
         assert (ROOT / path).exists(), path

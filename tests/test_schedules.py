@@ -2,7 +2,7 @@
 
 import pytest
 
-from srgan_tf import UserError, atomic, recipes, schedules, settings, streams
+from srgan_tf import UserError, atomic, recipes, schedules, settings
 
 
 def stages(*changes, steps_per_epoch=3):
@@ -18,9 +18,6 @@ def test_stages_number_epochs_through():
     assert [step for step in range(7) if pretrain.ends_epoch(step)] == [2, 5, 6]
     assert (gan.first_step, gan.position(7), gan.last_step) == (7, (4, 0), 13)
     assert gan.ends_epoch(12)
-
-
-def test_a_stage_of_no_steps_is_left_out():
     (only,) = stages("pretrain=0 steps", "gan=2 epochs")
     assert (only.name, only.first_step, only.first_epoch) == ("gan", 0, 1)
 
@@ -70,15 +67,6 @@ def test_learning_rates(text, rates):
 def test_no_learning_rates(text):
     with pytest.raises(UserError, match="learning rate"):
         schedules.learning_rate(text)
-
-
-def test_random_numbers_are_a_function_of_stream_and_key():
-    names = ("SPLIT", "ORDER", "PATCH", "LABELS", "BOOTSTRAP", "FEATURES")
-    numbers = [getattr(streams, name) for name in names]
-    drawn = {streams.rng(number, 0, 5).integers(2**60) for number in numbers}
-    assert len(drawn) == len(names)
-    one, same = (streams.rng(streams.LABELS, 0, 5).integers(2**60) for _ in "12")
-    assert one == same
 
 
 def test_atomic_writes_replace_a_file_or_leave_it(tmp_path):

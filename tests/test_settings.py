@@ -26,12 +26,6 @@ def test_settings_are_typed():
     assert recipes.get_recipe("coco").batch_size == 32
 
 
-def test_fields_with_mutable_defaults_are_not_shared():
-    first, second = settings.Recipe("", ""), settings.Recipe("", "")
-    first.content["pixels"] = 5
-    assert second.content == {"vgg19/block5_conv4": 1.0}
-
-
 @pytest.mark.parametrize(
     ("setting", "subject"),
     [("batchsize=8", "batch_size"), ("name=mine", "name"),

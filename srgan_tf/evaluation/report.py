@@ -59,7 +59,8 @@ def frame(report, best="{}"):
 def _blocks(reports, block, note, to_text, best="{}"):
     """A text for each report: its heading, its table, its protocol and warnings."""
     for name, report in reports.items():
-        notes = [f"{key}: {_json(value)}" for key, value in report["protocol"].items()]
+        protocol = {key: value for key, value in report["protocol"].items() if value}
+        notes = [f"{key}: {_json(value)}" for key, value in protocol.items()]
         notes += [f"WARNING: {warning}" for warning in report["warnings"]]
         notes = "".join(note.format(each.replace('"', "")) for each in notes)
         heading, cells = f"{name} ({report['images']} images)", frame(report, best)

@@ -3,7 +3,6 @@
 import dataclasses
 import logging
 import math
-import os
 import time
 
 from srgan_tf import UserError, schedules, settings
@@ -157,6 +156,9 @@ def train(run, report=lambda event: None):
         restore(run)  # another process may have trained on since
         hardware.make_deterministic(run.recipe.deterministic)
         record.write_info(run)
+        if run.step == run.last_step:  # perhaps killed after its last checkpoint
+            record.write_generator(run, run.folder.generator)
+            record.write_curves(run)
         for stage in run.stages:
             if run.step < stage.last_step and not interrupt.received:
                 _train_stage(run, stage, interrupt, report)
@@ -262,10 +264,7 @@ def save(run, report=lambda event: None):
 
 
 def _finish(run, report):
-    """Writes a finished run's generator if it is gone, and retries for a minute."""
-    if run.step == run.last_step and not os.path.exists(run.folder.generator):
-        record.write_generator(run, run.folder.generator)
-        record.write_curves(run)
+    """Retries for a minute to write what a failing root lacks, then names it."""
     for seconds in LAST_RETRIES:
         if not run.missing:
             return

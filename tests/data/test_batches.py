@@ -47,8 +47,9 @@ def test_order_patches_and_label_noise_have_their_own_streams():
     made = batches.Batches(flat(12), 4, "center", 8, 5).batch(7, 1)
     assert colours(made) == order[4:8].tolist()
     used = (streams.ORDER, streams.LABELS, streams.SPLIT, streams.PATCH)
+    used += (streams.BOOTSTRAP, streams.FEATURES)
     keys = itertools.product(used, ((0, 0), (5, 7), (7, 5)))
-    assert len({streams.rng(stream, *key).random() for stream, key in keys}) == 12
+    assert len({streams.rng(stream, *key).random() for stream, key in keys}) == 18
 
 
 @pytest.mark.parametrize("patches", ["center", "random", "resize"])

@@ -62,7 +62,7 @@ def test_fid_and_kid_are_those_of_the_resized_images(measured, scenes):
     assert found["fid_std"] > 0 and found["kid_std"] > 0
 
 
-def test_differences_are_of_each_two_with_their_own_std(measured):
+def test_differences_with_their_own_std_protocol_and_warning(measured):
     scenes = measured[0]["scenes"]
     results, differences = scenes["results"], scenes["differences"]
     assert list(results) == ["bicubic", "A", "B", "noisy"]
@@ -72,14 +72,11 @@ def test_differences_are_of_each_two_with_their_own_std(measured):
         assert differences["noisy - A"][metric] == pytest.approx(difference)
         both = results["A"][f"{metric}_std"] + results["noisy"][f"{metric}_std"]
         assert 0 < differences["noisy - A"][f"{metric}_std"] <= both
-
-
-def test_protocol_and_warning(measured):
-    protocol = measured[0]["scenes"]["protocol"]
+    protocol = scenes["protocol"]
     assert protocol["fid"] == "FID (random features, seed 0)"
     assert (protocol["border"], protocol["skipped"]) == (4, 0)
     assert "A.h5, step 9" in protocol["models"]["A"] and "keras" in protocol["versions"]
-    assert "256 dimensions" in measured[0]["scenes"]["warnings"][0]
+    assert "256 dimensions" in scenes["warnings"][0]
 
 
 class Recorder:
@@ -154,9 +151,7 @@ def test_distance_of_vgg_features(hr):
     a, b = np.asarray(extractor(np.float32(pair))[evaluator.vgg_layer])
     assert scores["same"]["vgg"] == 0
     assert scores["shifted"]["vgg"] == pytest.approx(np.mean((a - b) ** 2), rel=1e-3)
-
-
-def test_the_vgg_layer_is_that_of_the_features_or_one_of_the_file():
+    # The layer is that of the features, or one that the file has.
     evaluator = compare.Evaluator("vgg19:block2_conv2", {"vgg19": "random"})
     assert evaluator.vgg_layer == "vgg19/block2_conv2"
     path = SHARED / "weights" / "vgg19_imagenet_blocks1to3_notop.h5"

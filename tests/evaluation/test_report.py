@@ -1,8 +1,8 @@
 """Tables, sentences and files of a comparison, the gallery, and FID.py."""
 
-import importlib.util
 import json
 import pathlib
+import runpy
 
 import numpy as np
 import pandas
@@ -17,13 +17,11 @@ ROOT = pathlib.Path(__file__).parents[2]
 
 
 def strict(path):
-    def refuse(word):
-        raise AssertionError(f"{word} is no JSON")
-
-    return json.loads(path.read_text(encoding="utf-8"), parse_constant=refuse)
+    """A file's JSON, without NaN and Infinity."""
+    return json.loads(path.read_text(encoding="utf-8"), parse_constant=pytest.fail)
 
 
-def test_the_files_of_a_comparison(measured, tmp_path):
+def test_the_files_of_a_comparison_and_of_several(measured, two, tmp_path):
     reports, rows = measured
     folder = tmp_path / "new" / "out"
     report.write(reports, rows, folder)
@@ -43,6 +41,9 @@ def test_the_files_of_a_comparison(measured, tmp_path):
     sheet = photographs.read_image(folder / "gallery.png")
     assert sheet.shape[1] == 6 + 6 * (48 + 6)  # LR, bicubic, A, B, noisy, HR
     assert photographs.read_image(folder / "compare.png").std() > 10
+    report.write({"one": two, "two": two}, rows, folder)
+    assert list(strict(folder / "compare.json")["domains"]) == ["one", "two"]
+    assert (folder / "compare.csv").read_text().count("\ntwo,") == 2
 
 
 def test_tables_hold_results_differences_protocol_and_warnings(measured):
@@ -83,15 +84,12 @@ def two():
     }
 
 
-def test_findings_name_the_best_of_each_metric(two):
+def test_the_best_of_each_metric_is_named_and_bold(two):
     psnr, ssim, fid = report.findings({"set": two})
     assert psnr.startswith("set, PSNR-Y, dB: B has 31.00")
     assert "a clear lead over A (1.00 ± 0.2)" in psnr
     assert "no clear lead over A" in ssim
     assert "FID (random): A has 12 ± 1, a clear lead over B (3 ± 0.5)" in fid
-
-
-def test_the_best_of_each_column_is_bold(two):
     page, paper = report.html({"set": two}), report.markdown({"set": two})
     for best in ("31.00 ± 1", "0.8100 ± 0.1", "12 ± 1"):
         assert f"<b>{best}</b>" in page and f"**{best}**" in paper
@@ -108,12 +106,6 @@ def test_perfect_images_give_valid_json(hr, tmp_path):
     assert same["fid"] == pytest.approx(0, abs=1e-6)
     assert same["kid"] == pytest.approx(0, abs=1e-9)
     assert "same has inf" in report.findings(found[0])[0]
-
-
-def test_several_test_sets_are_written_together(two, measured, tmp_path):
-    report.write({"one": two, "two": two}, measured[1], tmp_path)
-    assert list(strict(tmp_path / "compare.json")["domains"]) == ["one", "two"]
-    assert (tmp_path / "compare.csv").read_text().count("\ntwo,") == 2
 
 
 def test_gallery_shows_any_panels_in_any_order(hr, models):
@@ -135,13 +127,11 @@ def test_gallery_shows_any_panels_in_any_order(hr, models):
 
 @pytest.fixture
 def fid(capsys):
-    spec = importlib.util.spec_from_file_location("FID", ROOT / "FID.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    main = runpy.run_path(str(ROOT / "FID.py"))["main"]
 
     def run(*words):
         with pytest.raises(SystemExit) as stop:
-            module.main([str(word) for word in words])
+            main([str(word) for word in words])
         return stop.value.code or 0, *capsys.readouterr()
 
     return run

@@ -174,26 +174,18 @@ def test_weights_that_do_not_fit_are_named(weight, subject, path):
     assert subject in refusal(path)
 
 
-def test_variables_of_optimizers_are_kept_exactly_or_none_is_assigned(path):
-    def build():
-        weights = generators.build_generator(SMALL).trainable_weights
-        adam = keras.optimizers.Adam(name="adam")
-        optimizer = keras.mixed_precision.LossScaleOptimizer(adam, name="scaling")
-        optimizer.build(weights)
-        return weights + optimizer.variables
+def test_variables_are_kept_exactly_or_none_is_assigned(path):
+    def build(number):
+        one, count = np.float32([number / 3]), np.int64(2**40 * number + number)
+        return keras.Variable(one, name="one"), keras.Variable(count, dtype="int64")
 
-    written, read, fresh = build(), build(), build()
-    before, rng = [np.array(variable) for variable in fresh], np.random.default_rng(0)
-    for variable in written:
-        variable.assign(rng.uniform(1, 2**40, variable.shape).astype(variable.dtype))
+    written, read, fresh = map(build, (1, 0, 0))
     with h5py.File(path, "w") as file:
         files.write_variables(file.create_group("generator"), written)
         files.read_variables(file["generator"], read, path)
         with pytest.raises(UserError, match=str(path)):
             files.read_variables(file["generator"], fresh[:-1], path)
-    assert all(map(np.array_equal, before, fresh))
-    assert {np.array(variable).dtype.name for variable in read} == {"float32", "int64"}
-    assert all(map(np.array_equal, written, read))
+    assert all(map(np.array_equal, written, read)) and float(fresh[0][0]) == 0
 
 
 # Keras 2

@@ -246,7 +246,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
 ):
     newest = copy / "models/tiny/checkpoint-00000007.h5"
     newest.write_bytes(newest.read_bytes()[:-1])
-    (copy / "models/tiny.h5").unlink()
+    (copy / "models/tiny.h5").write_bytes(b"killed before it was replaced")
     with caplog.at_level(logging.INFO, "srgan_tf"):
         assert train(scenes, copy) is None
     assert newest.stem in caplog.text
@@ -255,7 +255,7 @@ def test_a_damaged_checkpoint_is_named_and_the_one_before_taken(
 
 
 def test_a_finished_run_is_done_at_once(scenes, whole, copy, monkeypatch):
-    (copy / "models/tiny.h5").unlink()
+    (copy / "models/tiny.h5").write_bytes(b"killed before it was replaced")
     run, seen = prepare(scenes, copy), []
     monkeypatch.setattr(hardware, "make_deterministic", seen.append)
     monkeypatch.setattr(checkpoint, "_sha256", None)  # hashes nothing a second time

@@ -133,21 +133,6 @@ def test_what_cannot_be_tiled_is_named():
             tiles.receptive_field(keras.Model(lr, layer(lr)))
 
 
-@pytest.mark.parametrize("halo", [0, 4, 40])
-@pytest.mark.parametrize("side", [1, 30, 110, 10**5])
-@pytest.mark.parametrize("whole", [(0, 0, 4, 4), (0, 0, 411, 411), (60, 100, 320, 400)])
-def test_tiles_share_an_axis_and_see_enough_around(whole, side, halo):
-    whole = tiles._Span(*whole)
-    spans = tiles._spans(whole, side, halo)
-    assert [x.first for x in spans[1:]] == [x.last for x in spans[:-1]]
-    assert (spans[0].first, spans[-1].last) == (whole.first, whole.last)
-    for start, first, last, stop in spans:
-        assert whole.start <= start <= first < last <= stop <= whole.stop
-        assert start == whole.start or first - start >= halo
-        assert stop == whole.stop or stop - last >= halo
-        assert stop - start == spans[0].stop - spans[0].start <= max(side, 2 * halo + 8)
-
-
 @pytest.mark.parametrize("architecture", [*generators.GENERATORS, *USERS])
 def test_tiles_give_what_the_whole_image_gives(architecture):
     model, lr, fractions = build(architecture), photo(61, 47), []
