@@ -174,7 +174,8 @@ def list_photographs(path):
         files = [(*member, path) for member in zips.members(path)]
     entries = [make_entry(*file) for file in files if _is_photograph(file[0])]
     if not entries:
-        raise UserError(f"{path} holds no image: give {photographs.EXTENSIONS} files.")
+        kinds = ", ".join(photographs.EXTENSIONS)
+        raise UserError(f"{path} holds no image: give files that end in {kinds}")
     return sorted(entries, key=lambda entry: entry.name)
 
 
