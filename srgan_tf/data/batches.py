@@ -13,6 +13,8 @@ from PIL import Image
 from srgan_tf import UserError, pixels, streams
 from srgan_tf.data import photographs
 
+_MARGIN = 2 * pixels.SCALE  # the reach of the bicubic kernel, in HR pixels
+
 logger = logging.getLogger(__name__)
 
 
@@ -39,13 +41,14 @@ class Batches:
 
     def batch(self, epoch, index):
         """LR uint8 [batch, size/4, size/4, 3] and HR uint8 [batch, size, size, 3]."""
-        count, hr = len(self.found), []
+        count, pairs = len(self.found), []
         order = streams.rng(streams.ORDER, self.seed, epoch).permutation(count)
         for place in range(self.batch_size):
             image = self._image(int(order[(index * self.batch_size + place) % count]))
             rng = streams.rng(streams.PATCH, self.seed, epoch, index, place)
-            hr.append(cut_patch(image, *self._cut, rng))
-        return np.stack([pixels.bicubic_down(patch) for patch in hr]), np.stack(hr)
+            pairs.append(cut_patch(image, *self._cut, rng))
+        lr, hr = zip(*pairs, strict=True)
+        return np.stack(lr), np.stack(hr)
 
     def _image(self, number):
         """The pixels of an image, or of the next one that is not damaged."""
@@ -72,39 +75,53 @@ class Batches:
 
 
 def cut_patch(image, patches, patch_size, augment=(), rng=None):
-    """An HR patch, uint8 [patch_size, patch_size, 3], of an image; see Batches.
+    """(LR, HR): a patch of an image, uint8 [patch_size, patch_size, 3]; see Batches.
 
+    The LR patch is made from the HR patch as published, but where patches is "random":
+    there it is cut from the LR image of the whole photograph, so that its border is
+    what networks see when they upscale. Only rotated patches have no such image.
     rng: for "random" and augment. Raises UserError if the image is too small.
     """
-    if patches == "center":
-        hr = pixels.center_crop(image, patch_size)
-    elif patches == "resize":
-        hr = pixels.bicubic_resize(image, (patch_size, patch_size))
+    if patches == "random":
+        lr, hr = _random_patch(image, patch_size, augment, rng)
     else:
-        degrees = sum(int(word[7:]) for word in augment if word.startswith("rotate_"))
-        hr = _random_patch(image, patch_size, degrees, rng)
+        square = patch_size, patch_size
+        cut = pixels.center_crop if patches == "center" else pixels.bicubic_resize
+        hr = cut(image, square)
+        lr = pixels.bicubic_down(hr)
     if "flip" in augment and rng.integers(2):
-        hr = hr[:, ::-1]
+        lr, hr = lr[:, ::-1], hr[:, ::-1]
     if "turn" in augment:
-        hr = np.rot90(hr, rng.integers(4))
-    return np.ascontiguousarray(hr)
+        quarters = rng.integers(4)
+        lr, hr = np.rot90(lr, quarters), np.rot90(hr, quarters)
+    return lr, hr
 
 
-def _random_patch(image, size, degrees, rng):
-    """A square anywhere in the image, rotated by up to so many degrees."""
+def _random_patch(image, size, augment, rng):
+    """(LR, HR) of a square anywhere in the image, rotated if augment says so."""
     pixels.center_crop(image, size)  # raises where the image is too small
+    degrees = sum(int(word[7:]) for word in augment if word.startswith("rotate_"))
     angle = rng.uniform(-degrees, degrees) if degrees else 0.0
     turn = math.radians(abs(angle))
     # A square rotated by t fits in one of its side times cos t + sin |t|, which is made
     # even, as size is, and larger by 2 pixels a side for the bicubic kernel.
     region = 2 * math.ceil(size * (math.cos(turn) + math.sin(turn)) / 2) + 4
-    if not angle or region > min(image.shape[:2]):
-        region, angle = size, 0.0
-    top, left = (rng.integers(side - region, endpoint=True) for side in image.shape[:2])
-    hr = image[top : top + region, left : left + region]
-    if angle:
-        hr = np.asarray(Image.fromarray(hr).rotate(angle, Image.Resampling.BICUBIC))
-    return pixels.center_crop(hr, size)
+    if angle and region <= min(image.shape[:2]):
+        top, left = (rng.integers(n - region, endpoint=True) for n in image.shape[:2])
+        hr = Image.fromarray(image[top : top + region, left : left + region])
+        hr = np.asarray(hr.rotate(angle, Image.Resampling.BICUBIC))
+        hr = pixels.center_crop(hr, size)
+        return pixels.bicubic_down(hr), hr
+    top, left = (
+        pixels.SCALE * rng.integers((n - size) // pixels.SCALE, endpoint=True)
+        for n in image.shape[:2]
+    )
+    y, x = max(top - _MARGIN, 0), max(left - _MARGIN, 0)
+    seen = image[y : top + size + _MARGIN, x : left + size + _MARGIN]
+    lr = pixels.bicubic_down(pixels.crop_to_multiple(seen))
+    lr = lr[(top - y) // pixels.SCALE :, (left - x) // pixels.SCALE :]
+    lr = lr[: size // pixels.SCALE, : size // pixels.SCALE]
+    return lr, image[top : top + size, left : left + size]
 
 
 def prefetch(make, keys, workers=2, ahead=4):

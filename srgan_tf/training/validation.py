@@ -28,11 +28,9 @@ class Validation:
         size = recipe.validation_size or recipe.patch_size
         for source in self.found[: recipe.validation_images]:
             try:
-                hr = batches.cut_patch(source.pixels(), how, size)
+                pairs.append(batches.cut_patch(source.pixels(), how, size))
             except photographs.UnreadableImage as error:
                 logger.warning("not used for validation: %s", error)
-            else:
-                pairs.append((pixels.bicubic_down(hr), hr))
         return pairs
 
     @functools.cached_property
