@@ -19,7 +19,7 @@ SECONDS = 30  # between two looks at the curves
 # A notebook holds all its outputs and must stay small.
 LOOKS = {"format": "JPEG", "quality": 85, "subsampling": 0}  # of photographs
 SIDE = 128  # pixels of a photograph in the gallery of an ablation
-SMALL = 530  # pixels; pictures within them are shown twice as large
+LEAST = 176  # pixels: smaller pictures are shown larger
 
 show_messages = functools.partial(progress.show_messages, print)
 _png = functools.partial(pylabtools.print_figure, dpi=80)
@@ -60,7 +60,7 @@ class Display(progress.Bar):
     def __call__(self, event):
         super().__call__(event)
         if isinstance(event, events.Picture):
-            self._picture = _enlarged(event.pixels)
+            self._picture = event.pixels
         if not isinstance(event, events.Step) and time.monotonic() > self._due:
             self._refresh()
 
@@ -84,7 +84,7 @@ def show(what):
     if isinstance(what, str):
         display.display(display.HTML(what))
     elif isinstance(what, np.ndarray):
-        display.display(_jpeg(_enlarged(what)))
+        display.display(_jpeg(what))
     else:
         display.display(display.Image(_png(what)))
 
@@ -100,12 +100,7 @@ def show_ablation(results):
     print(*ablate.notes(results), sep="\n")
     display.display(display.Image(results["folder"] / "losses.png"))
     rows = [(name, compare.middle(row, SIDE)) for name, row in results["gallery"]]
-    show(report.sheet(rows))
-
-
-def _enlarged(pixels):
-    times = 1 + (max(pixels.shape) < SMALL)
-    return pixels.repeat(times, axis=0).repeat(times, axis=1)
+    show(report.sheet(rows, least=LEAST))
 
 
 def _jpeg(pixels):

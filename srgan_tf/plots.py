@@ -86,13 +86,16 @@ def _draw_curves(curves, unit, title, runs):
     for panel, log, column, scale, looks in curves:
         known = np.isfinite(log[column])
         x, y = log[unit][known], log[column][known] * scale
+        stages = log["stage"][known]
+        breaks = 1 + np.flatnonzero(stages[1:] != stages[:-1])  # no line across them
+        x, y = np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan)
         size = 6 if len(x) < 60 else 2  # shows single epochs
         panels[panel].plot(x, y, lw=1.2, marker=".", markersize=size, **looks)
     for panel, axes in panels.items():
         values = np.concatenate([line.get_ydata() for line in axes.lines])
         if panel == "discriminator outputs":
             axes.set_ylim(-0.03, 1.03)
-        elif values.max() > 10 * np.median(values) > 0:
+        elif np.nanmax(values) > 10 * np.nanmedian(values) > 0:
             axes.set_yscale("log")  # else the first epochs flatten all others
         for log, looks in runs:
             for index in np.flatnonzero(log["stage"][1:] != log["stage"][:-1]):
@@ -118,52 +121,74 @@ def _new_figure(panels, width, title):
     return figure, dict(zip(panels, figure.axes, strict=True))
 
 
-def bars(results, title=""):
-    """Draws candidates side by side, a panel for each metric, with error bars.
+def differences(results, baseline):
+    """Draws how far each candidate lies from the baseline, as dots with intervals.
 
-    results: {candidate: {metric: (value, standard deviation or None)}}, or the same for
-    several test sets, {test set: {candidate: …}}. A value that is missing or not finite
-    is marked n/a. Every axis starts at zero. Returns a Figure.
+    results: {test set: {metric: {candidate: (difference, standard deviation or None)}}}
+    The bars span two standard deviations to each side. Right of the dashed line, which
+    is the baseline, is better, whichever way a metric counts. Returns a Figure.
     """
-    if not any(isinstance(v, dict) for c in results.values() for v in c.values()):
-        results = {candidate: {"": cells} for candidate, cells in results.items()}
-    candidates = list(dict.fromkeys(c for group in results.values() for c in group))
-    metrics = dict.fromkeys(m for g in results.values() for c in g.values() for m in c)
-    lefts = np.arange(len(results)) * (len(candidates) + 0.6)  # bars are 1 wide
-    figure, panels = _new_figure(metrics, 4 + lefts[-1] + len(candidates), title)
-    for metric, axes in panels.items():
-        for index, candidate in enumerate(candidates):
-            cells = [group.get(candidate, {}).get(metric) for group in results.values()]
-            values, stds = np.array([cell or (None, None) for cell in cells], float).T
-            labels = [f"{v:#.4g}" if np.isfinite(v) else "n/a" for v in values]
-            looks = {"color": PALETTE[(index + 1) % len(PALETTE)], "capsize": 3}
-            looks |= {"label": candidate.replace("$", r"\$"), "yerr": stds, "zorder": 2}
-            drawn = axes.bar(lefts + index, np.nan_to_num(values, posinf=0), **looks)
-            axes.bar_label(drawn, labels, padding=2, fontsize=8)
-        name = metric.upper().replace("_", "-") if metric.islower() else metric
-        better = "higher" if name.startswith(("PSNR", "SSIM")) else "lower"
-        axes.set_title(f"{name}: {better} is better", loc="left", fontsize=10)
-    slanted = {"rotation": 20, "ha": "right", "rotation_mode": "anchor"}
-    lefts += (len(candidates) - 1) / 2
-    axes.set_xticks(lefts, list(results), parse_math=False, **slanted)
-    if len(candidates) > 1:
-        figure.legend(*axes.get_legend_handles_labels(), ncols=4, **_LEGEND)
+    metrics = list(dict.fromkeys(m for cells in results.values() for m in cells))
+    names = list(dict.fromkeys(
+        n for cells in results.values() for dots in cells.values() for n in dots
+    ))  # fmt: skip
+    size = 1 + 4.5 * len(results), 0.8 + len(metrics) * (0.7 + 0.24 * len(names))
+    figure = Figure(size, dpi=DPI, layout="constrained")
+    figure.suptitle(f"differences to {baseline}: right of the line is better")
+    panels = figure.subplots(len(metrics), len(results), sharey=True, squeeze=False)
+    for column, (test_set, cells) in zip(panels.T, results.items(), strict=True):
+        for axes, metric in zip(column, metrics, strict=True):
+            _draw_dots(axes, cells.get(metric, {}), names)
+            axes.set_title(f"{test_set}: {metric}", fontsize=9, parse_math=False)
+            if not metric.startswith(("PSNR", "SSIM")):
+                axes.invert_xaxis()  # less is better
     return figure
 
 
-def gallery(rows, titles, zoom=None, names=None):
+def _draw_dots(axes, dots, names):
+    axes.axvline(0, color=GREY, lw=1, linestyle="--")
+    for place, name in enumerate(names):
+        value, std = dots.get(name, (None, None))
+        if value is None or not np.isfinite(value):
+            continue
+        clear = std is None or abs(value) > 2 * std
+        looks = {"color": PALETTE[1 + place % 6], "mfc": None if clear else "white"}
+        axes.errorbar(value, place, xerr=2 * (std or 0), fmt="o", capsize=3, **looks)
+        over = {"textcoords": "offset points", "xytext": (0, 6), "fontsize": 7}
+        axes.annotate(f"{value:+.3g}", (value, place), ha="center", **over)
+    axes.set_yticks(range(len(names)), names, parse_math=False)
+    axes.set_ylim(len(names) - 0.3, -0.9)
+    axes.margins(x=0.12)
+    axes.grid(axis="x", color="#E4E4E4")
+    axes.spines[["top", "right", "left"]].set_visible(False)
+    axes.tick_params(labelsize=8, left=False)
+
+
+def gallery(rows, titles, zoom=None, names=None, least=0):
     """A sheet, uint8 [height, width, 3], of pictures in rows under column titles.
 
     rows: lists of uint8 [height, width, 3], as many as titles, each enlarged by nearest
     neighbours to the height of the largest. names: captions of the rows. zoom: (x, y,
-    size) in pixels of the largest: this square is framed, and shown enlarged below.
+    size) in pixels of the largest, or a list of these for the rows: this square is
+    framed, and shown enlarged below. least: pictures of less pixels in height are shown
+    a whole number of times as large, at least so large; letters stay as they are.
     """
-    rows = [[_enlarge(p, max(map(len, row))) for p in row] for row in rows]
+    heights = [max(map(len, row)) for row in rows]
+    times = [max(1, -(-least // height)) for height in heights]
+    rows = [
+        [_enlarge(picture, height * n) for picture in row]
+        for row, height, n in zip(rows, heights, times, strict=True)
+    ]
+    zooms = zoom if isinstance(zoom, list) else [zoom] * len(rows)
     widths = [max(p.shape[1] for p in column) for column in zip(*rows, strict=True)]
     lefts = GAP + np.cumsum([0, *(width + GAP for width in widths)])
     strips = [list(map(_text, titles, widths))]
     for index, row in enumerate(rows):
-        strips += zip(*(_zoomed(p, zoom) for p in row), strict=True) if zoom else [row]
+        if zooms[index]:
+            square = [times[index] * number for number in zooms[index]]
+            strips += zip(*(_zoomed(p, square) for p in row), strict=True)
+        else:
+            strips.append(row)
         strips += [[_text(names[index], lefts[-1] - 2 * GAP)]] if names else []
     height = GAP + sum(max(map(len, strip)) + GAP for strip in strips)
     sheet, top = np.full((height, lefts[-1], 3), 255, np.uint8), GAP

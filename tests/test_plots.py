@@ -30,7 +30,7 @@ def drawn(axes):
     """{label: (x, y)} of the curves, without the marks of stages."""
     lines = {line.get_label(): line.get_data() for line in axes.lines}
     return {
-        label: tuple(values.tolist() for values in xy)
+        label: tuple(values[np.isfinite(xy[1])].tolist() for values in xy)
         for label, xy in lines.items() if not label.startswith("_child")
     }  # fmt: skip
 
@@ -62,6 +62,13 @@ def test_curves_show_every_number_in_its_panel(log):
         assert [text.get_text().strip() for text in axes.texts] == ["gan"]
         texts = axes.get_legend().get_texts()
         assert [text.get_text() for text in texts] == list(drawn(axes))
+
+
+def test_curves_are_broken_where_a_stage_begins(log):
+    lines = plots.loss_curves(log).axes[0].lines
+    breaks = {line.get_label(): np.isnan(line.get_ydata()).tolist() for line in lines}
+    assert breaks["content"] == [False, False, True, False, False]
+    assert not any(breaks["adversarial × 0.001"])
 
 
 def test_zoom_keeps_the_epochs_asked_for_or_says_which_there_are(log):
@@ -123,46 +130,29 @@ def test_compared_panels_are_those_with_something_to_show(log):
     assert lines[0].get_label() == r"\$0\$"  # no formula
 
 
-# Bars -----------------------------------------------------------------------------
-
-RESULTS = {
-    "bicubic": {"psnr_y": (28.0, None), "FID (keras InceptionV3)": (80.0, 2.0)},
-    "A": {"psnr_y": (30.0, None), "FID (keras InceptionV3)": (40.0, 1.5)},
-    "B": {"psnr_y": (29.0, None), "FID (keras InceptionV3)": (float("nan"), None)},
-}
+# Differences ----------------------------------------------------------------------
 
 
-def heights(axes):
-    return [round(bar.get_height(), 9) for bar in axes.patches]
-
-
-def test_bars_start_at_zero_with_error_bars():
-    psnr, fid = plots.bars(RESULTS, "coco").axes
-    assert psnr.get_title(loc="left") == "PSNR-Y: higher is better"
-    assert fid.get_title(loc="left") == "FID (keras InceptionV3): lower is better"
-    assert heights(psnr) == [28, 30, 29] and heights(fid) == [80, 40, 0]
-    assert psnr.get_ylim()[0] == fid.get_ylim()[0] == 0 and fid.get_ylim()[1] > 82
-    assert [t.get_text() for t in fid.get_xticklabels()] == ["bicubic", "A", "B"]
-    (errors,) = fid.collections
-    spans = [segment[:, 1].tolist() for segment in errors.get_segments()[:2]]
-    assert spans == [[78, 82], [38.5, 41.5]]
-    assert [t.get_text() for t in fid.texts] == ["80.00", "40.00", "n/a"]
-    (kid,) = plots.bars({"A": {"kid": (-0.002, 0.001)}}).axes
-    assert heights(kid) == [-0.002] and kid.get_ylim()[0] <= -0.003
-
-
-def test_bars_group_the_test_sets():
-    other = {name: {"psnr_y": [20.0 + i, 0.5]} for i, name in enumerate(RESULTS)}
-    figure = plots.bars({"coco": RESULTS, "celeba": other})
-    psnr, fid = figure.axes
-    assert heights(psnr) == [28, 20, 30, 21, 29, 22]  # by candidate: coco, celeba
-    centres = [bar.get_x() + bar.get_width() / 2 for bar in psnr.patches]
-    assert np.allclose(centres, [0, 3.6, 1, 4.6, 2, 5.6])
-    assert np.allclose(fid.get_xticks(), [1, 4.6])
-    assert [t.get_text() for t in fid.get_xticklabels()] == ["coco", "celeba"]
-    assert [t.get_text() for t in fid.texts].count("n/a") == 4
-    (legend,) = figure.legends
-    assert [t.get_text() for t in legend.get_texts()] == ["bicubic", "A", "B"]
+def test_differences_are_dots_with_intervals_and_right_is_better():
+    coco = {
+        "PSNR-Y, dB": {"A": (1.5, 0.2), "B": (-0.1, 0.2)},
+        "FID (keras InceptionV3)": {"A": (-40.0, 5.0), "B": (float("nan"), None)},
+    }
+    faces = {"PSNR-Y, dB": {"A": (0.5, None), "B": (2.0, 0.5)}}
+    figure = plots.differences({"coco": coco, "celeba": faces}, "bicubic")
+    assert "bicubic" in figure.get_suptitle()
+    psnr, other, fid, nothing = figure.axes
+    assert psnr.get_title() == "coco: PSNR-Y, dB"
+    assert not psnr.xaxis_inverted() and fid.xaxis_inverted()
+    assert [t.get_text() for t in psnr.get_yticklabels()] == ["A", "B"]
+    assert [text.get_text() for text in psnr.texts] == ["+1.5", "-0.1"]
+    assert [text.get_text() for text in fid.texts] == ["-40"] and not nothing.texts
+    spans = [c.get_segments()[0][:, 0].tolist() for c in psnr.collections]
+    assert np.allclose(spans, [[1.1, 1.9], [-0.5, 0.3]])
+    a, b = (container[0] for container in psnr.containers)
+    assert [x.get_xydata().tolist() for x in (a, b)] == [[[1.5, 0]], [[-0.1, 1]]]
+    assert b.get_markerfacecolor() == "white" != a.get_markerfacecolor()  # not clear
+    assert [c[0].get_xydata()[0, 0] for c in other.containers] == [0.5, 2]
 
 
 # Pictures -------------------------------------------------------------------------
@@ -222,6 +212,19 @@ def test_gallery_zoom_shows_the_same_detail_of_every_picture():
     assert places(plots.gallery([[hr]], ["HR"], zoom=(0, 8, 40)), hr[8:48])
     with pytest.raises(UserError, match="40x48"):
         plots.gallery([[hr]], ["HR"], zoom=(1, 8, 40))
+    sheet = plots.gallery([[lr, hr]] * 2, ("LR", "HR"), [(0, 0, 8), (8, 20, 10)])
+    for x, y, size in ((0, 0, 8), (8, 20, 10)):
+        detail = plots._enlarge(hr[y : y + size, x : x + size], 40)
+        assert len(places(sheet, detail)) == 1
+
+
+def test_gallery_enlarges_small_pictures_but_not_letters():
+    hr = noise(48, 40, 2)
+    sheet = plots.gallery([[hr]], ["HR"], zoom=(8, 20, 10), least=90)
+    twice = hr.repeat(2, 0).repeat(2, 1)
+    assert places(sheet, twice[40:60, 16:36]) and sheet.shape[1] == 80 + 12
+    assert len(places(sheet, plots._enlarge(hr[20:30, 8:18], 80))) == 1
+    assert len(plots.gallery([[hr]], ["HR"], least=48)) == 6 * 3 + 22 + 48
 
 
 def test_progress_shows_every_picture_under_its_epoch(tmp_path):

@@ -36,6 +36,8 @@ class Evaluator:
         self.minimum_side = least + pixels.SCALE - 1 if quality else pixels.SCALE
         self.border, self.quality, weights = border, quality, weights or {}
         self.title = self.vgg_layer = None
+        # Layers have any scale; only Inception's is that of published distances.
+        self.normalizes = ":" in features
         if features != "none":
             self._embedding = extractors.build_embedding(features, weights)
             self.title = self._embedding.title
@@ -174,6 +176,9 @@ def _measure(test_set, upscalers, evaluator, cache, progress):
     elif cache and evaluator.title:
         with atomic.atomic_write(cache) as partial, open(partial, "wb") as file:
             np.save(file, features["hr"])
+    if evaluator.normalizes:
+        rms = np.sqrt(np.mean(np.square(features["hr"], dtype=float)))
+        features = {name: each / rms for name, each in features.items()}
     return scores, features, rows
 
 
@@ -199,6 +204,7 @@ def _protocol(test_set, evaluator):
         "size": f"the middle {side}x{side}" if side else "whole, cut to multiples of 4",
         "border": evaluator.border if evaluator.quality else None,
         "fid": evaluator.title,
+        "features": "divided by their RMS in HR" if evaluator.normalizes else None,
         "vgg": evaluator.vgg_layer,
         "skipped": test_set.skipped,
         "versions": versions | {"keras": keras.__version__, "numpy": np.__version__},

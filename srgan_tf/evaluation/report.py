@@ -1,13 +1,14 @@
-"""What compare measured: tables, sentences, files, bars and a gallery."""
+"""What compare measured: tables, sentences, files, dots and a gallery."""
 
 import functools
 import json
 import pathlib
 import re
 
+import numpy as np
 import pandas
 
-from srgan_tf import UserError, atomic, plots
+from srgan_tf import UserError, atomic, pixels, plots
 from srgan_tf.data import photographs
 from srgan_tf.evaluation import compare
 from srgan_tf.upscaling import tiles
@@ -126,30 +127,52 @@ def write(reports, rows, folder):
     atomic.write_text(folder / "compare.json", f"{text}\n")
     atomic.write_text(folder / "compare.csv", csv)
     atomic.write_text(folder / "compare.md", markdown(reports))
-    plots.save_figure(bars(reports), folder / "compare.png")
+    plots.save_figure(dots(reports), folder / "compare.png")
     photographs.write_image(folder / "gallery.png", sheet(rows))
 
 
-def sheet(rows, zoom=None):
+def sheet(rows, zoom=None, least=0):
     """The gallery rows of compare.compare as one picture, uint8 [height, width, 3].
 
-    zoom: (x, y, size) in pixels of HR, see plots.gallery.
+    zoom: (x, y, size) in pixels of HR, or the size of the square where the candidates
+    of a row differ most. least: see plots.gallery.
     """
     titles = [name for name in rows[0][1] if all(name in panels for _, panels in rows)]
     panels = [[panels[name] for name in titles] for _, panels in rows]
-    return plots.gallery(panels, titles, zoom, [caption for caption, _ in rows])
+    if isinstance(zoom, int):
+        zoom = [(*_where_they_differ(row, zoom), zoom) for _, row in rows]
+    return plots.gallery(panels, titles, zoom, [name for name, _ in rows], least)
 
 
-def bars(reports):
-    """A Figure of every metric that the reports of compare.compare hold."""
+def _where_they_differ(panels, size):
+    """(x, y) of the square in which the generators' images vary most; 0, 0 for none."""
+    hr = panels.get("HR", next(iter(panels.values())))
+    images = [p for n, p in panels.items() if n != "HR" and p.shape == hr.shape]
+    images = images[1:] if len(images) > 2 else images  # without bicubic
+    if not images:
+        return 0, 0
+    variance = np.var([pixels.luma(image) for image in images], axis=0)
+    sums = np.pad(variance.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
+    rows = sums[size:] - sums[:-size]
+    inside = rows[:, size:] - rows[:, :-size]
+    y, x = np.unravel_index(inside.argmax(), inside.shape)
+    return int(x), int(y)
+
+
+def dots(reports):
+    """A Figure of the differences to the first candidate, usually bicubic."""
     shown = {}
     for name, report in reports.items():
-        titles = {each: title(each, report["protocol"]) for each in _rankings(report)}
+        baseline, *others = report["results"]
         shown[f"{name} ({report['images']} images)"] = {
-            name: {titles[m]: (cells[m], cells[f"{m}_std"]) for m in titles}
-            for name, cells in report["results"].items()
+            title(metric, report["protocol"]): {
+                other: (cells[metric], cells[f"{metric}_std"])
+                for other in others
+                if (cells := report["differences"].get(f"{other} - {baseline}"))
+            }
+            for metric in _rankings(report)
         }
-    return plots.bars(shown, ", ".join(shown))
+    return plots.differences(shown, baseline)
 
 
 def gallery(test_set, panels, models=None, zoom=None, progress=None):

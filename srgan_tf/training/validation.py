@@ -12,6 +12,7 @@ from srgan_tf.training import doctor
 
 logger = logging.getLogger(__name__)
 TITLES = ("LR", "bicubic", "SR", "HR")
+LEAST = 128  # pixels: smaller pictures are shown larger, so that letters fit
 
 
 class Validation:
@@ -56,7 +57,7 @@ class Validation:
             [lr, pixels.bicubic_up(lr), generators.super_resolve(generator, lr), hr]
             for lr, hr in self.pairs[: self.recipe.sample_images]
         ]
-        return plots.gallery(rows, TITLES) if rows else None
+        return plots.gallery(rows, TITLES, least=LEAST) if rows else None
 
 
 def _mean_psnr(pairs):

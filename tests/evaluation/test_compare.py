@@ -141,6 +141,19 @@ def test_one_image_has_no_std(recorder, hr):
     assert {cells[m] for m in ("psnr_y_std", "fid", "fid_std", "kid", "vgg")} == {None}
 
 
+def test_features_of_any_scale_are_divided_by_their_rms_in_hr(hr):
+    """So that distances of different layers are readable; Inception's stay."""
+    evaluator = compare.Evaluator("vgg19:block1_conv1", {"vgg19": "random"})
+    fids = []
+    for evaluator.normalizes in (True, False):
+        report = compare.compare({"a": [hr]}, evaluator=evaluator)[0]["a"]
+        fids.append(report["results"]["bicubic"]["fid"])
+    images = [pictures.hr for pictures in testset.TestSet([hr])]
+    mean_square = np.mean(evaluator.embed(images).astype(float) ** 2)
+    assert fids[1] / fids[0] == pytest.approx(mean_square, rel=1e-4)
+    assert not compare.Evaluator("random").normalizes
+
+
 def test_distance_of_vgg_features(hr):
     (pictures, *_) = testset.TestSet([hr])
     evaluator = compare.Evaluator(weights={"vgg19": "random"})

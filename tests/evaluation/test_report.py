@@ -96,6 +96,27 @@ def test_the_best_of_each_metric_is_named_and_bold(two):
     assert page.count("<b>") == paper.count("**") / 2 == 3
 
 
+def test_dots_are_the_differences_to_the_first_candidate(two):
+    figure = report.dots({"set": two})
+    assert [axes.get_title() for axes in figure.axes] == [
+        "set (9 images): PSNR-Y, dB", "set (9 images): SSIM-Y",
+        "set (9 images): FID (random)",
+    ]  # fmt: skip
+    texts = [axes.texts[0].get_text() for axes in figure.axes]
+    assert texts == ["+1", "+0.01", "+3"] and "A" in figure.get_suptitle()
+
+
+def test_a_sheet_finds_the_square_where_candidates_differ_most(draw):
+    hr = np.full((60, 80, 3), 90, np.uint8)
+    a, b = hr.copy(), hr.copy()
+    a[31:39, 52:60] = 200
+    b[:4, :4] = 200  # smaller
+    row = {"LR": hr[::4, ::4], "bicubic": hr // 2, "A": a, "B": b, "HR": hr}
+    sheet = report.sheet([("one", row)], 8)
+    expected = report.sheet([("one", row)], (52, 31, 8))
+    np.testing.assert_array_equal(sheet, expected)
+
+
 def test_perfect_images_give_valid_json(hr, tmp_path):
     evaluator = compare.Evaluator("random")
     found = compare.compare({"a": hr}, None, {"same": hr}, evaluator=evaluator)
