@@ -10,6 +10,7 @@ from pathlib import Path
 
 from srgan_tf import UserError
 from srgan_tf.data import copies
+from srgan_tf.networks import files
 
 FULL = 100e6  # bytes: a Drive with less cannot be used
 
@@ -20,11 +21,12 @@ def is_colab():
     return bool(find_spec("google") and find_spec("google.colab"))
 
 
-def root(folder="SRGAN", elsewhere="."):
+def root(folder="SRGAN", elsewhere=".", without_drive=False):
     """The folder that runs keep their files in, a pathlib.Path; on Colab prints which.
 
-    On Colab it is MyDrive/<folder> of Drive, or with a warning, if Drive cannot be
-    used, /content/<folder>. Elsewhere it is Path(elsewhere).
+    On Colab it is MyDrive/<folder> of Drive. Raises UserError if Drive cannot be used;
+    without_drive is then /content/<folder>, with a warning. Elsewhere it is
+    Path(elsewhere).
     """
     if not is_colab():
         return Path(elsewhere)
@@ -33,11 +35,25 @@ def root(folder="SRGAN", elsewhere="."):
         free = _mount(path)
         print(f"Files of runs are kept in {path}, {free / 1e9:.1f} GB free.")
     except Exception as error:  # google.colab raises its own kinds, Drive OSErrors
+        if not without_drive:
+            raise UserError(
+                f"Drive cannot be used ({error}). Run this cell again and allow the "
+                "access, or set WITHOUT_DRIVE to train onto this machine's own disk, "
+                "which is wiped when the session ends."
+            ) from error
         path = copies.DRIVE.parent / folder
         path.mkdir(parents=True, exist_ok=True)
         lost = f"{path}, which is LOST with this machine"
         print(f"WARNING: Drive cannot be used ({error}). Files of runs go to {lost}.")
     return path
+
+
+def model(run, root="."):
+    """(a run's generator, its info) in `root`, or (the shipped generator, None)."""
+    trained = Path(root) / "models" / f"{run}.h5"
+    if trained.exists():
+        return str(trained), str(Path(root) / "info" / f"{run}.json")
+    return str(files.find_model(run)), None
 
 
 def _mount(folder):

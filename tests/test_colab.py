@@ -18,6 +18,7 @@ import tensorflow as tf
 import srgan_tf
 from srgan_tf import UserError, colab, recipes, settings
 from srgan_tf.data import copies
+from srgan_tf.networks import files
 from srgan_tf.training import checkpoint, hardware, loop, record
 from srgan_tf.training import events as training_events
 from srgan_tf.training import folder as folders
@@ -80,7 +81,7 @@ def test_root_is_a_folder_on_drive(machine, tmp_path, capsys):
         ("full", "50 MB free"),
     ],
 )
-def test_without_drive_the_local_disk_and_a_warning(
+def test_without_drive_an_error_or_the_local_disk_and_a_warning(
     machine, tmp_path, monkeypatch, capsys, faults, reason
 ):
     drive = machine(faults if "@" in faults else "")
@@ -89,7 +90,11 @@ def test_without_drive_the_local_disk_and_a_warning(
     if faults == "full":
         usage = shutil.disk_usage(tmp_path)._replace(free=5e7)
         monkeypatch.setattr(shutil, "disk_usage", lambda path: usage)
-    root = colab.root()
+    with pytest.raises(UserError, match=f"{reason}.*WITHOUT_DRIVE"):
+        colab.root()
+    assert not (tmp_path / "SRGAN").exists() and not capsys.readouterr().out
+    machine(faults if "@" in faults else "")
+    root = colab.root(without_drive=True)
     assert root == tmp_path / "SRGAN" and root.is_dir()
     assert not (faults == "no MyDrive" and (tmp_path / "drive").exists())
     (line,) = capsys.readouterr().out.splitlines()
@@ -100,6 +105,15 @@ def test_dead_mount_is_mounted_again(machine, tmp_path):
     drive = machine("disconnect@1+999")
     assert colab.root() == tmp_path / "drive/MyDrive/SRGAN"
     assert drive.failures()
+
+
+def test_a_model_is_the_runs_own_or_the_shipped_one(tmp_path):
+    path, info = colab.model("coco", tmp_path)
+    assert path == str(files.find_model("coco")) and info is None
+    own = tmp_path / "models" / "coco.h5"
+    own.parent.mkdir()
+    own.touch()
+    assert colab.model("coco", tmp_path) == (str(own), str(tmp_path / "info/coco.json"))
 
 
 def test_data_are_looked_for_where_users_put_them(tmp_path, monkeypatch):

@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import json
 import pathlib
 from collections import defaultdict
 
@@ -11,7 +12,7 @@ from PIL import Image
 
 from srgan_tf import UserError, __version__, atomic, losses, metrics, pixels
 from srgan_tf import features as extractors
-from srgan_tf.data import photographs
+from srgan_tf.data import photographs, sources
 from srgan_tf.evaluation import summary, testset
 from srgan_tf.networks import files
 from srgan_tf.upscaling import tiles
@@ -105,20 +106,21 @@ def candidates(pictures, upscalers):
 
 def compare(
     hr, models=None, precomputed=None, lr=None, evaluator=None, *, center_crop=0,
-    limit=0, cache=None, progress=None,
+    limit=0, validation_of=None, cache=None, progress=None,
 ):  # fmt: skip
     """Measures bicubic, models and precomputed images on one or more test sets.
 
     hr, lr: {test set: paths}. models: {candidate: file of a generator}. precomputed:
-    {candidate: paths}. center_crop, limit: see TestSet. cache: a folder that keeps
-    features of HR images. progress: called as progress(done, total) for each image.
+    {candidate: paths}. center_crop, limit: see TestSet. validation_of: {test set: a
+    run's info file}, whose validation images alone are measured. cache: a folder that
+    keeps features of HR images. progress: called as progress(done, total) each image.
     Returns {test set: report} and rows of a gallery, [(caption, {title: uint8 [h, w,
     3]})]. A report holds "protocol"; "images", their number; "results", {candidate:
     {metric: value or None, metric_std: its standard deviation}}, by one bootstrap of
     the images for all; "differences" of each two, {"B - A": likewise}; "warnings".
     """
     models, precomputed, lr = models or {}, precomputed or {}, lr or {}
-    evaluator = evaluator or Evaluator()
+    evaluator, infos = evaluator or Evaluator(), validation_of or {}
     if unknown := ", ".join(lr.keys() - hr.keys()):
         raise UserError(f"LR images of {unknown}, but no HR images of that test set.")
     generators = load_generators(models, precomputed)
@@ -127,6 +129,7 @@ def compare(
         name: testset.TestSet(
             paths, lr.get(name), precomputed, center_crop=center_crop, limit=limit,
             minimum_side=evaluator.minimum_side, any_size=not evaluator.quality,
+            only=_split(infos[name])["validation"] if infos.get(name) else None,
         )
         for name, paths in hr.items()
     }  # fmt: skip
@@ -136,11 +139,12 @@ def compare(
         measured = _measure(test_set, upscalers, evaluator, cache, progress)
         scores, features, shown = measured
         paths = {"hr": hr[name], "lr": lr.get(name), "precomputed": precomputed}
+        paths["validation_of"] = infos.get(name)
         reports[name] = {
             "protocol": paths | {"models": facts} | _protocol(test_set, evaluator),
             "images": len(test_set),
             **summary.summarize(names, scores, features, test_set.independent),
-            "warnings": _warnings(test_set, features),
+            "warnings": _warnings(test_set, features) + _seen(test_set, models),
         }
         prefix = f"{name}: " if len(hr) > 1 else ""
         rows += [(prefix + caption, panels) for caption, panels in shown]
@@ -220,3 +224,27 @@ def _warnings(test_set, features):
         *(f"{name} {other}" for name in test_set.independent),
         *[f"{test_set.skipped} images were left out."] * (test_set.skipped > 0),
     ]
+
+
+def _split(info):
+    """The split in a run's info file; UserError if it has none."""
+    try:
+        return json.loads(pathlib.Path(info).read_text("utf-8"))["split"]
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise UserError(f"{info} holds no split of a run: give its info.") from error
+
+
+def _seen(test_set, models):
+    """Warnings of test images that a model was trained on, by its info file."""
+    warnings, hashes = [], {}
+    for model, path in models.items():
+        path = pathlib.Path(path)
+        info = path.parents[1] / "info" / f"{path.stem}.json"
+        trained = {pair[1] for pair in _split(info)["train"]} if info.exists() else ()
+        for entry in [each["hr"] for each in test_set.files] if trained else ():
+            if entry not in hashes:
+                hashes[entry] = hashlib.sha256(entry.read()).hexdigest()
+        if names := [x.name for x, sha256 in hashes.items() if sha256 in trained]:
+            names = sources.first_names(names)
+            warnings.append(f"{model} was trained on some of these images: {names}.")
+    return warnings

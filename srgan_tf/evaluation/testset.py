@@ -2,6 +2,7 @@
 
 import collections
 import dataclasses
+import hashlib
 import logging
 import os
 import re
@@ -40,6 +41,7 @@ class TestSet:
     minimum_side: images smaller than this or center_crop, and unreadable ones, are left
         out: a warning names each, and `skipped` counts them.
     limit: at most this many images; 0: all. seed: choose them at random.
+    only: (name, sha256) of the HR images to take, such as a run's split has; or None.
     any_size: precomputed images may have any size, and those of other names become
         `independent`, {candidate: its Entries}, which are in no Pictures.
     Raises UserError for missing counterparts, wrong sizes, and if no image is left.
@@ -49,12 +51,18 @@ class TestSet:
 
     def __init__(
         self, hr, lr=None, precomputed=None, *, center_crop=0,
-        minimum_side=pixels.SCALE, limit=0, seed=None, any_size=False,
+        minimum_side=pixels.SCALE, limit=0, seed=None, only=None, any_size=False,
     ):  # fmt: skip
         self.center_crop, self.any_size = center_crop, any_size
         self.minimum_side = max(minimum_side, center_crop)
         self.files, self.independent, self.skipped = [], {}, 0
-        found = {entry.label: {"hr": entry} for entry in _list(hr)}
+        found = {
+            entry.label: {"hr": entry}
+            for entry in _list(hr)
+            if only is None or _is_among(entry, only)
+        }
+        if not found:
+            raise UserError("the test set holds none of the run's validation images.")
         for role, paths in ((precomputed or {}) | ({"lr": lr} if lr else {})).items():
             entries = _list(paths)
             matched = _counterparts(found, entries)
@@ -124,6 +132,12 @@ def _list(paths):
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     found = [entry for path in paths for entry in sources.list_photographs(path)]
     return sorted(found, key=lambda entry: (entry.name, entry.label))
+
+
+def _is_among(entry, only):
+    """Whether an Entry has the name and the content of one of [(name, sha256)]."""
+    hashes = [sha256 for name, sha256 in only if name == entry.name]
+    return bool(hashes) and hashlib.sha256(entry.read()).hexdigest() in hashes
 
 
 def _counterparts(found, others):

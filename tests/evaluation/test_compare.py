@@ -1,13 +1,16 @@
 """What compare measures, on which pixels, and its protocol."""
 
+import hashlib
+import json
 import pathlib
+import shutil
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from srgan_tf import UserError, features, metrics, pixels
-from srgan_tf.data import photographs
+from srgan_tf.data import photographs, sources
 from srgan_tf.evaluation import compare, summary, testset
 from srgan_tf.networks import files, generators
 
@@ -187,6 +190,35 @@ def test_mistakes_in_what_to_compare(hr, models, tmp_path):
     weights = {"inception_v3": str(tmp_path / "none.h5")}
     with pytest.raises(UserError, match=r"none\.h5.*inception_v3"):
         compare.Evaluator("inception", weights)
+
+
+def test_a_runs_validation_images_and_warnings_of_its_training_images(
+    hr, models, tmp_path
+):
+    """The hashes in a run's info: what it is measured on, and what it has seen."""
+    entries = sources.list_photographs(hr)
+    pairs = [(e.name, hashlib.sha256(e.read()).hexdigest()) for e in entries]
+    info, model = tmp_path / "info" / "run.json", tmp_path / "models" / "run.h5"
+    for path in (info, model):
+        path.parent.mkdir()
+    shutil.copy(models["A"], model)
+    split = {"train": pairs[:2], "validation": [*pairs[2:3], (pairs[3][0], "other")]}
+    info.write_text(json.dumps({"split": split}))
+    both = {"all": hr, "validation": hr}
+    options = {"validation_of": {"validation": str(info)}}
+    reports, _ = compare.compare(both, {"run": str(model), **models}, **options)
+    assert [report["images"] for report in reports.values()] == [4, 1]
+    (warning,) = reports["all"]["warnings"]
+    assert "run was trained on some" in warning
+    assert not reports["validation"]["warnings"]
+    assert all((name in warning) == (name in dict(pairs[:2])) for name, _ in pairs)
+    split["validation"] = []
+    info.write_text(json.dumps({"split": split}))
+    with pytest.raises(UserError, match="none of the run's validation images"):
+        compare.compare(both, **options)
+    info.write_text("[]")
+    with pytest.raises(UserError, match=r"run\.json holds no split"):
+        compare.compare(both, **options)
 
 
 def test_several_test_sets_in_one_call(hr, draw, tmp_path):

@@ -1,5 +1,6 @@
 """Where a run stands, in a sentence, and what a dry run says of it."""
 
+import numpy as np
 import pytest
 import tensorflow as tf
 
@@ -62,7 +63,11 @@ def test_durations(seconds, text):
 
 def test_a_dry_run_measures_and_writes_nothing(scenes, tmp_path):
     run = prepare(scenes, tmp_path / "root", "pretrain=7 steps", writes_index=False)
+    variables = [v for kind in run.state.variables().values() for v in kind]
+    before = [np.array(variable) for variable in variables]
     facts = status.dry_run(run, seconds=0.1)
+    for variable, value in zip(variables, before, strict=True):
+        np.testing.assert_array_equal(variable, value)
     assert facts["parameters"].startswith("compact ")
     assert facts["images"] == "8 to train, 2 to validate"
     assert facts["an epoch"].startswith("2 steps")
