@@ -161,11 +161,18 @@ def test_hardware_is_described(monkeypatch):
 def test_setup_cell_installs_the_library_alone(monkeypatch, there, installs):
     code, commands = (HERE / "setup_cell.py").read_text(), []
     specs = {key: types.SimpleNamespace(origin=origin) for key, origin in there.items()}
+    result = types.SimpleNamespace(returncode=0)
+    run = lambda command: commands.append(command[-2:]) or result  # noqa: E731
     monkeypatch.setattr("importlib.util.find_spec", specs.get)
-    monkeypatch.setattr("subprocess.run", lambda it, check: commands.append(it[-2:]))
+    monkeypatch.setattr("subprocess.run", run)
     exec(code.partition("\nfrom srgan_tf")[0], {})
     source = f"git+https://github.com/srgan-tf/srgan_tf@v{srgan_tf.__version__}"
     assert commands == [["--no-deps", source]] * installs
+    result.returncode = 1
+    if installs:
+        with pytest.raises(SystemExit) as stop:
+            exec(code.partition("\nfrom srgan_tf")[0], {})
+        assert source in str(stop.value) and str(stop.value).count("\n") == 1
 
 
 # Checkpoints on a Drive that fails, at every place where it can

@@ -106,13 +106,13 @@ def candidates(pictures, upscalers):
 
 def compare(
     hr, models=None, precomputed=None, lr=None, evaluator=None, *, center_crop=0,
-    limit=0, validation_of=None, cache=None, progress=None,
+    limit=0, seed=None, validation_of=None, cache=None, progress=None,
 ):  # fmt: skip
     """Measures bicubic, models and precomputed images on one or more test sets.
 
     hr, lr: {test set: paths}. models: {candidate: file of a generator}. precomputed:
-    {candidate: paths}. center_crop, limit: see TestSet. validation_of: {test set: a
-    run's info file}, whose validation images alone are measured. cache: a folder that
+    {candidate: paths}. center_crop, limit, seed: see TestSet. validation_of: {test set:
+    a run's info file}, whose validation images alone are measured. cache: a folder that
     keeps features of HR images. progress: called as progress(done, total) each image.
     Returns {test set: report} and rows of a gallery, [(caption, {title: uint8 [h, w,
     3]})]. A report holds "protocol"; "images", their number; "results", {candidate:
@@ -128,7 +128,8 @@ def compare(
     test_sets = {
         name: testset.TestSet(
             paths, lr.get(name), precomputed, center_crop=center_crop, limit=limit,
-            minimum_side=evaluator.minimum_side, any_size=not evaluator.quality,
+            seed=seed, minimum_side=evaluator.minimum_side,
+            any_size=not evaluator.quality,
             only=_split(infos[name])["validation"] if infos.get(name) else None,
         )
         for name, paths in hr.items()

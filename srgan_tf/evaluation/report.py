@@ -175,11 +175,12 @@ def dots(reports):
     return plots.differences(shown, baseline)
 
 
-def gallery(test_set, panels, models=None, zoom=None, progress=None):
+def gallery(test_set, panels, models=None, zoom=None, progress=None, least=0):
     """A picture of test images, uint8 [height, width, 3]: a row for each image.
 
     test_set: a testset.TestSet. panels: its columns: lr, bicubic, hr, names of models
-    and of precomputed images. models, zoom, progress: see compare.compare and sheet.
+    and of precomputed images. models, progress: see compare.compare. zoom, least: see
+    sheet.
     """
     titles = [PANELS.get(panel.lower(), panel) for panel in panels]
     known = [*PANELS.values(), *(models or ()), *test_set.precomputed]
@@ -195,4 +196,4 @@ def gallery(test_set, panels, models=None, zoom=None, progress=None):
         rows.append((pictures.name, {panel: images[panel] for panel in titles}))
         if progress:
             progress(done, len(test_set))
-    return sheet(rows, zoom)
+    return sheet(rows, zoom, least)
