@@ -60,40 +60,50 @@ class Entry(NamedTuple):
     key: tuple  # absolute path, size and mtime_ns of the file, or of its zip
 
 
-def find_images(paths, minimum_side=1, index=None):
+def find_images(paths, minimum_side=1, index=None, limit=0):
     """Finds the photographs in folders (searched recursively), zips and single files.
 
     paths: one or several. minimum_side: in pixels; smaller images are left out.
     index: path of a CSV file; files that it lists are not opened until they change.
+    limit: stop after so many images, and read no others; 0: all.
     Returns Sources, sorted by name. Raises UserError for a path without large images,
     or if more than MAX_UNREADABLE are unreadable; fewer are named in the log.
     """
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     entries = [entry for path in paths for entry in list_photographs(path)]
-    known = _facts(entries, index)
-    found = [
-        Source(name, known[key][0], label, read, *known[key][1:])
-        for name, label, read, _, key in entries
-        if key in known
-    ]
-    large = sorted(s for s in found if min(s.width, s.height) >= minimum_side)
+    entries.sort(key=lambda entry: entry.name)
+    known, large, bad, end = _read_index(index), [], [], 0
+    while end < len(entries) and (not limit or len(large) < limit):
+        wanted = limit - len(large) if limit else len(entries)
+        begin, end = end, min(end + wanted, len(entries))
+        while end < len(entries) and entries[end].name == entries[end - 1].name:
+            end += 1  # of images of one name, their contents tell which is the first
+        bad += _examine_new(entries[begin:end], known, index)
+        if len(bad) > MAX_UNREADABLE * len(entries):
+            problem = f"{len(bad)} of {len(entries)} unreadable"
+            raise UserError(f"{problem}: {first_names(bad)}.")
+        large += (
+            Source(name, known[key][0], label, read, *known[key][1:])
+            for name, label, read, _, key in entries[begin:end]
+            if key in known and min(known[key][1:]) >= minimum_side
+        )
     if not large:
         raise UserError(f"every image has a side under {minimum_side} pixels.")
-    if len(large) < len(found):
-        counts = len(found) - len(large), len(found), minimum_side
+    if small := end - len(bad) - len(large):
+        counts = small, end - len(bad), minimum_side
         logger.info("left out: %d of %d images with a side under %d pixels", *counts)
-    return large
+    return sorted(large)[: limit or None]
 
 
-def _facts(entries, index):
-    """{key: (sha256, width, height)} of readable images; reads what the index lacks."""
-    known = _read_index(index) if index and os.path.exists(index) else {}
+def _examine_new(entries, known, index):
+    """Adds to known {key: (sha256, width, height)}; the labels of unreadable images."""
     new = [entry for entry in entries if entry.key not in known]
     if not new:
-        return known
+        return []
     logger.info("reading the headers of %d images", len(new))
     changed = {entry.key[0] for entry in new}
-    known = {key: facts for key, facts in known.items() if key[0] not in changed}
+    for key in [key for key in known if key[0] in changed]:
+        del known[key]
     examined = batches.prefetch(_examine, new, os.cpu_count() or 2, ahead=32)
     for entry, facts in zip(new, examined, strict=True):
         if isinstance(facts, UserError):
@@ -102,10 +112,7 @@ def _facts(entries, index):
             known[entry.key] = facts
     if index:
         _write_index(index, known)
-    bad = [entry.label for entry in new if entry.key not in known]
-    if len(bad) > MAX_UNREADABLE * len(entries):
-        raise UserError(f"{len(bad)} of {len(entries)} unreadable: {first_names(bad)}.")
-    return known
+    return [entry.label for entry in new if entry.key not in known]
 
 
 def _examine(entry):
@@ -119,6 +126,8 @@ def _examine(entry):
 
 
 def _read_index(path):
+    if not path or not os.path.exists(path):
+        return {}
     try:
         with open(path, **_TEXT) as file:
             return {

@@ -88,8 +88,8 @@ def prepare(
     else:
         patch = max(patch, measured)
     division = split.split_images(
-        sources.find_images(data, patch, index), withheld, seed, recipe.split,
-        recipe.limit, recipe.validation_images, info and info["split"],
+        sources.find_images(data, patch, index, recipe.limit), withheld, seed,
+        recipe.split, recipe.limit, recipe.validation_images, info and info["split"],
     )  # fmt: skip
     patches = batches.Batches(
         division.train, recipe.batch_size, recipe.patches, recipe.patch_size, seed,

@@ -61,6 +61,11 @@ def test_one_percent_may_be_unreadable(tmp_path, make, caplog):
     (tmp_path / "bad.png").write_bytes(b"<html>")
     assert len(sources.find_images(tmp_path)) == 99
     assert len(caplog.records) == 1 and "bad.png" in caplog.text
+    assert len(sources.find_images(tmp_path, limit=99)) == 99
+    assert len(caplog.records) == 1  # it is the last
+    (tmp_path / "bad.png").rename(tmp_path / "0.png")
+    assert len(sources.find_images(tmp_path, limit=2)) == 2 and "0.png" in caplog.text
+    (tmp_path / "0.png").rename(tmp_path / "bad.png")
     (tmp_path / "folder.png").mkdir()  # a folder is searched, not read
     (tmp_path / "empty.png").write_bytes(b"")
     with pytest.raises(UserError, match=r"2 of 101 .*bad\.png, .*empty\.png"):
@@ -111,6 +116,28 @@ def test_only_changed_files_are_read_again(tmp_path, data, make, reads):
     os.utime(data[1], ns=(0, 7))
     sources.find_images(data, 1, index)
     assert reads().count("4.png") == reads().count("5.png") == 2 and len(reads()) == 9
+
+
+@pytest.mark.parametrize(
+    ("limit", "names", "read"),
+    [(3, "bbd", "abbcd"), (1, "b", "abb"), (9, "bbdefg", "abbcdefg")],
+)
+def test_limit_reads_the_first_by_name_alone(
+    tmp_path, make, reads, caplog, limit, names, read
+):
+    """Of two images of one name, the contents tell which is the first. a, c: small."""
+    caplog.set_level("INFO", "srgan_tf")
+    members = dict(zip("dbfe", map(make.png, range(4)), strict=True))
+    members |= dict.fromkeys("ac", make.png(9, 20, 20))
+    archive = make.zip(tmp_path / "1", {f"{k}.png": x for k, x in members.items()})
+    folder = make.fill(tmp_path / "2", ["g.png", "b.png"])
+    for paths in ([archive, folder], [folder, archive]):  # the second from the index
+        found = sources.find_images(paths, 32, tmp_path / "index.csv", limit)
+        assert make.names(found) == [f"{name}.png" for name in names]
+        assert reads() == [f"{name}.png" for name in read]
+        small = len(set(read) & set("ac"))
+        assert f"left out: {small} of {len(read)} images" in caplog.text
+    assert found == sources.find_images(paths, 32)[:limit]
 
 
 @pytest.mark.parametrize(

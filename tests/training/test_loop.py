@@ -7,6 +7,7 @@ import math
 import os
 import shutil
 import signal
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -77,6 +78,13 @@ def same_record(*roots):
         paths = [root / "models/tiny.h5", *root.glob("output/tiny/*")]
         contents.append({path.relative_to(root): path.read_bytes() for path in paths})
     return contents[0] == contents[1] and losses(roots[0]) == losses(roots[1])
+
+
+def test_limit_reads_no_other_photograph(scenes, tmp_path, monkeypatch):
+    sizes = mock.Mock(wraps=photographs.read_size)
+    monkeypatch.setattr(photographs, "read_size", sizes)
+    run = prepare(scenes, tmp_path, "limit=5")
+    assert sizes.call_count == len(run.split.train + run.split.validation) == 5
 
 
 def step_of(path):
