@@ -1,5 +1,6 @@
 """The command `srgan`: options in, files, messages and exit codes out."""
 
+import itertools
 import json
 import logging
 import os
@@ -58,10 +59,11 @@ def _train(options):
     from srgan_tf.data import copies
     from srgan_tf.training import loop, status
 
+    data, validation = map(copies.local, _fetch(options.data, options.validation))
     run = loop.prepare(
-        recipe, copies.local(options.data), copies.local(options.validation),
-        options.root, options.run, options.seed, dict(options.weights),
-        options.memory * 2**30, writes_index=not options.dry_run,
+        recipe, data, validation, options.root, options.run, options.seed,
+        dict(options.weights), options.memory * 2**30,
+        writes_index=not options.dry_run,
     )  # fmt: skip
     if options.dry_run:
         for name, fact in status.dry_run(run).items():
@@ -138,8 +140,10 @@ def compare_command(options):
     from srgan_tf.data import sources
     from srgan_tf.evaluation import compare, report
 
-    for text in options.hr:  # before any weights are downloaded
-        sources.list_photographs(arguments.pair(text, "")[1])
+    for group in (hr, lr, precomputed):
+        group |= zip(group, _fetch(*group.values()), strict=True)
+    for path in itertools.chain(*hr.values()):  # before any weights are downloaded
+        sources.list_photographs(path)
     models, folder = _models(options.model), Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
     metrics = options.features, dict(options.weights), options.border
@@ -162,10 +166,10 @@ def _ablate(options):
 
     # VGG19's distance is slow, and not in the table.
     weights = dict(options.weights) if options.features != "none" else {}
+    data, validation = map(copies.local, _fetch(options.data, options.validation))
     with _Reader() as bar:
         results = ablate.run(
-            options.recipes, copies.local(options.data),
-            copies.local(options.validation), options.set, options.root, options.seed,
+            options.recipes, data, validation, options.set, options.root, options.seed,
             dict(options.weights), compare.Evaluator(options.features, weights),
             options.output, center_crop=options.center_crop, limit=options.limit,
             memory=options.memory * 2**30, report=bar, progress=bar.images,
@@ -185,7 +189,7 @@ def _gallery(options):
     from srgan_tf.evaluation import report, testset
 
     test_set = testset.TestSet(
-        [arguments.pair(text, "")[1] for text in options.hr],
+        *_fetch([arguments.pair(text, "")[1] for text in options.hr]),
         precomputed=arguments.groups(options.precomputed),
         center_crop=options.center_crop, limit=options.limit, seed=options.seed,
     )  # fmt: skip
@@ -216,6 +220,14 @@ def _upscale(options):
         place = os.path.commonpath([job.output for job in jobs])
         print(f"done: {written} of {len(jobs)} photographs, {place}")
     return int(failed + unwritten > 0)
+
+
+def _fetch(*groups):
+    """The lists of paths, what they name by address or name downloaded."""
+    from srgan_tf.data import downloads
+
+    with progress.Bar() as bar:
+        return [[downloads.fetch(x, bar.bytes) for x in paths] for paths in groups]
 
 
 def _models(texts):

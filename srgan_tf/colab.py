@@ -8,8 +8,8 @@ import os
 import shutil
 from pathlib import Path
 
-from srgan_tf import UserError
-from srgan_tf.data import copies
+from srgan_tf import UserError, progress
+from srgan_tf.data import copies, downloads
 from srgan_tf.networks import files
 
 FULL = 100e6  # bytes: a Drive with less cannot be used
@@ -84,16 +84,19 @@ def find(paths, root="."):
     """The paths as a list of str on the local disk, copied if on Drive; see copies.
 
     Each may lie in the working folder, where uploads are, in `root`, or beside `root`,
-    in MyDrive on Colab. Raises UserError that names these places.
+    in MyDrive on Colab. Raises UserError that names these places. Zips by address, or
+    by name as in downloads.NAMES, are downloaded, with a bar.
     """
     found, folders = [], (Path(), Path(root), Path(root).parent)
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         places = dict.fromkeys(folder.absolute() / path for folder in folders)
-        found += [place for place in places if place.exists()][:1]
-        if not found or found[-1] not in places:
+        existing = [place for place in places if place.exists()]
+        if not existing and not downloads.address(path):
             names = " or ".join(map(str, places))
             raise UserError(f"{path} does not exist: upload it as {names}.")
-    return copies.local(found)
+        found.append(existing[0] if existing else path)
+    with progress.Bar() as bar:
+        return copies.local([downloads.fetch(path, bar.bytes) for path in found])
 
 
 def hardware():

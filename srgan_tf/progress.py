@@ -15,7 +15,7 @@ logger = logging.getLogger(__name__)
 
 
 class Bar(contextlib.AbstractContextManager):
-    """A reader of events: a bar of the steps of a training, or of images.
+    """A reader of events: a bar of the steps of a training, of images, or of bytes.
 
     name: written before the bar. looks: options of tqdm. saved: where a run can resume.
     """
@@ -45,11 +45,16 @@ class Bar(contextlib.AbstractContextManager):
         """The progress of work over images; `done` may be a fraction."""
         self._count(round(done, 2), total, "image")
 
+    def bytes(self, done, total):
+        """The progress of a download; total: 0 if unknown."""
+        self._count(done, total or None, "B")
+
     def _count(self, done, total, unit, shown=None):
         if self._bar.disable or (self._bar.total, self._bar.unit) != (total, unit):
             self._bar.close()
             place = {"total": total, "unit": unit, "initial": int(max(done - 1, 0))}
-            self._bar = tqdm(desc=self.name, **place, **self._looks)
+            looks = {"unit_scale": unit == "B", **self._looks}
+            self._bar = tqdm(desc=self.name, **place, **looks)
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(done - self._bar.n)
 

@@ -7,6 +7,7 @@ import sys
 import pytest
 
 from srgan_tf import UserError, __version__, arguments, cli, features, recipes, settings
+from srgan_tf.data import downloads
 from srgan_tf.training import record
 
 PARSER = arguments.build_parser(cli.COMMANDS)
@@ -34,6 +35,7 @@ def test_version_and_module(srgan):
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_help_has_two_examples_that_parse(srgan, command):
     code, output, _ = srgan(command, "--help")
+    assert "--data" not in output or all(name in output for name in downloads.NAMES)
     description, _, examples = output.partition("examples:\n")
     examples = [shlex.split(line) for line in examples.splitlines()]
     assert code == 0 and command in description and len(examples) == 2
@@ -111,6 +113,40 @@ def test_a_run_is_trained_looked_at_and_used(srgan, scenes, tmp_path, monkeypatc
     code, output, _ = srgan(*command, "-o", tmp_path / "up")
     assert (tmp_path / "up" / f"{photograph.stem}.png").exists()
     assert code == 1 and "1 of 1" in output  # but one path holds nothing
+
+
+URL = "https://host/zips/faces.zip?download=1"
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "train tiny --dry-run --data",
+        "train tiny --dry-run --data {scenes} --validation",
+        "ablate tiny --data {scenes} --validation",
+        "ablate tiny --validation {scenes} --data",
+        "compare --hr",
+        "compare --hr {scenes} --lr",
+        "compare --hr {scenes} --precomputed A={scenes} B={url} C=",
+        "gallery --hr",
+        "gallery --hr scenes=",
+    ],
+)
+def test_data_may_be_downloaded(srgan, scenes, tmp_path, monkeypatch, words):
+    def download(url, partial, progress):
+        assert url == URL
+        partial.write_bytes(b"0123456789")
+        progress(1_000_000, 20_000_000)
+
+    monkeypatch.setenv("SRGAN_CACHE", str(tmp_path))
+    monkeypatch.setattr(downloads, "_from_server", download)
+    words = words.format(scenes=scenes, url=URL).split()
+    words = [*words, URL] if words[-1][-1] != "=" else [*words[:-1], words[-1] + URL]
+    code, _, error = srgan(*words)
+    *_, line = error.splitlines()
+    assert code == 2 and line.startswith(f"srgan: {URL} gave")
+    assert f"downloading {URL} to {tmp_path}/faces-" in error
+    assert "1.00M/20.0M" in error and "B/s]" in error
 
 
 def log_of(path, losses):

@@ -17,7 +17,7 @@ import tensorflow as tf
 
 import srgan_tf
 from srgan_tf import UserError, colab, recipes, settings
-from srgan_tf.data import copies
+from srgan_tf.data import copies, downloads
 from srgan_tf.networks import files
 from srgan_tf.training import checkpoint, hardware, loop, record
 from srgan_tf.training import events as training_events
@@ -128,6 +128,22 @@ def test_data_are_looked_for_where_users_put_them(tmp_path, monkeypatch):
         colab.find(["COCO.zip", "faces"], root)
     for place in (root.parent, root, work):
         assert str(place / "faces") in str(error.value)
+
+
+def test_data_may_be_downloaded(tmp_path, monkeypatch, capsys):
+    zips = {url: str(tmp_path / name) for name, url in downloads.NAMES.items()}
+    zips["https://host/a.zip"] = str(tmp_path / "a.zip")
+
+    def fetch(path, progress):
+        progress(1, 2)
+        return zips.get(downloads.address(path), path)
+
+    monkeypatch.setattr(downloads, "fetch", fetch)
+    monkeypatch.chdir(tmp_path)
+    assert colab.find([*downloads.NAMES, "https://host/a.zip"]) == [*zips.values()]
+    assert "1.00/2.00" in capsys.readouterr().err
+    (tmp_path / "root/celeba").mkdir(parents=True)  # a folder of that name comes first
+    assert colab.find("celeba", "root") == [str(tmp_path / "root/celeba")]
 
 
 def test_data_on_drive_are_copied(machine, tmp_path, monkeypatch):

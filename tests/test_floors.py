@@ -27,6 +27,8 @@ ONLY = {  # package: the modules, or packages of ours, that may import it
     "tensorflow": {"training"},
     "tensorboard": {"training.log"},
     "cv2": {"data.photographs"},
+    "requests": {"data.downloads"},
+    "gdown": {"data.downloads"},
 }
 FORBIDDEN = ("pickle", "tensorflow.python", "tf_keras")
 PRINTING = {"cli", "colab", "notebook"}

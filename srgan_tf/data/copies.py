@@ -10,7 +10,7 @@ import pathlib
 import shutil
 
 from srgan_tf import atomic
-from srgan_tf.data import sources
+from srgan_tf.data import downloads, sources
 
 DRIVE = pathlib.Path(os.environ.get("SRGAN_DRIVE", "/content/drive"))  # as Colab does
 
@@ -28,8 +28,7 @@ def local(paths, folder=None):
     paths: one or several; those on Drive are copied to `folder` if they have changed.
     """
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    folder = pathlib.Path(folder or f"{cache}/srgan_tf")
+    folder = pathlib.Path(folder or downloads.cache())
     return [str(_copy(path, folder) if on_drive(path) else path) for path in paths]
 
 

@@ -1,0 +1,275 @@
+"""downloads.py against a local server that fails in its ways, and a simulated gdown."""
+
+import concurrent.futures
+import errno
+import http.server
+import io
+import os
+import pathlib
+import sys
+import threading
+import types
+
+import pytest
+import requests
+
+from srgan_tf import UserError
+from srgan_tf.data import downloads, sources
+
+HTML = b"<!doctype html><title>Quota exceeded</title>" + bytes(200)
+
+
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Sends server.made.content as server.made says; see the fixture `site`."""
+
+    def do_GET(self):
+        made = self.server.made
+        made.requests.append(dict(self.headers))
+        cut = made.cuts.pop(0) if made.cuts else None
+        status = made.statuses.pop(0) if made.statuses else 200
+        content, begin = made.content, 0
+        wanted, condition = self.headers["Range"], self.headers["If-Range"]
+        if wanted and made.ranges and condition in made.headers.values():
+            begin, status = int(wanted[len("bytes=") : -1]), 206
+            status = status if begin < len(content) else 416
+        self.send_response(status)
+        if status != 416 and made.length is not None:
+            self.send_header("Content-Length", len(content) - begin + made.length)
+        for name, text in made.headers.items() if status != 206 else ():
+            self.send_header(name, text)
+        self.end_headers()
+        threading.Event().wait(made.seconds)
+        self.wfile.write(content[begin:][:cut])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def site(tmp_path, monkeypatch, make):
+    """A server of a zip, and what it did; waits: those of the downloads.
+
+    site.cuts, .statuses: of the next requests; the bytes sent, the codes. .length: what
+    Content-Length has too much; None: there is none.
+    """
+    members = {f"in/{number}.png": make.png(number, 90, 100) for number in range(20)}
+    content = make.zip(tmp_path / "a.zip", members).read_bytes()
+    made = types.SimpleNamespace(
+        content=content, requests=[], cuts=[], statuses=[], ranges=True, length=0,
+        headers={"ETag": '"v1"'}, seconds=0, waits=[], cache=tmp_path / "cache",
+    )  # fmt: skip
+    monkeypatch.setenv("SRGAN_CACHE", str(made.cache))
+    monkeypatch.setattr(downloads.time, "sleep", made.waits.append)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.made = made
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+    made.url = f"http://127.0.0.1:{server.server_port}/zips/faces.zip?download=1"
+    yield made
+    server.shutdown()
+    server.server_close()
+
+
+def zips(site):
+    """What the cache holds under a final name."""
+    return list(site.cache.glob("*.zip"))
+
+
+def is_whole(site, path):
+    return pathlib.Path(path).read_bytes() == site.content
+
+
+def test_a_zip_comes_once_and_stays_a_zip(site):
+    told = []
+    path = downloads.fetch(site.url, lambda *counts: told.append(counts))
+    assert [str(each) for each in zips(site)] == [path]
+    assert os.path.basename(path).startswith("faces-")
+    assert is_whole(site, path)
+    assert told[-1] == (len(site.content),) * 2 and len(told) > 1
+    assert len(sources.find_images(path)) == 20
+    assert {each.suffix for each in site.cache.iterdir()} == {".zip", ".lock"}
+    next(site.cache.glob("*.lock")).unlink()  # the folder may be read-only
+    assert downloads.fetch(site.url) == path and len(os.listdir(site.cache)) == 1
+    (request,) = site.requests
+    assert request["Accept-Encoding"] == "identity" and "Range" not in request
+    other = downloads.fetch(site.url + "&version=2")  # of the same name
+    assert other != path and len(site.requests) == 2
+
+
+DATE = {"Last-Modified": "Fri, 27 Nov 2026 08:00:00 GMT"}
+
+
+@pytest.mark.parametrize(
+    ("headers", "ranges", "condition"),
+    [
+        ({"ETag": '"v1"'}, True, '"v1"'),
+        ({"ETag": 'W/"weak"', **DATE}, True, DATE["Last-Modified"]),
+        ({"ETag": 'W/"weak"'}, True, None),  # nothing tells whether it has changed
+        ({}, True, None),
+        ({"ETag": '"v1"'}, False, '"v1"'),
+    ],
+)
+def test_what_breaks_off_goes_on(site, headers, ranges, condition):
+    site.headers, site.ranges, site.cuts = headers, ranges, [300_000, 100_000]
+    told = []
+    path = downloads.fetch(site.url, lambda *counts: told.append(counts))
+    assert is_whole(site, path) and site.waits == [1, 3]
+    first, *others = site.requests
+    assert "Range" not in first and len(others) == 2
+    assert {each.get("If-Range") for each in others} == {condition}
+    assert told[-1] == (len(site.content),) * 2
+    if condition and ranges:
+        begins = [int(each["Range"][len("bytes=") : -1]) for each in others]
+        assert 200_000 < begins[0] <= 300_000 < begins[1]
+
+
+def test_the_next_command_goes_on_but_not_with_another_file(site):
+    for change in (False, True):
+        site.cuts = [300_000, *[0] * 9]
+        with pytest.raises(UserError, match=r"faces\.zip.*broke off"):
+            downloads.fetch(site.url)
+        assert site.waits == [1, 3, 10] and not zips(site)
+        site.cuts, site.waits[:], site.requests[:] = [], [], []
+        if change:
+            site.content = site.content[::-1] + site.content
+            site.headers = {"ETag": '"v2"'}
+        path = downloads.fetch(site.url)
+        assert len(site.requests) == 1 and "Range" in site.requests[0]
+        assert is_whole(site, path)
+        os.unlink(path)
+
+
+def test_a_whole_file_that_was_not_renamed_comes_again(site):
+    path = pathlib.Path(downloads.fetch(site.url))
+    path.rename(path.with_suffix(".partial"))
+    path.with_suffix(".version").write_text('"v1"')
+    assert downloads.fetch(site.url) == str(path)
+    assert path.read_bytes() == site.content and len(site.requests) == 3
+
+
+@pytest.mark.parametrize(
+    ("change", "subject", "requests"),
+    [
+        ({"length": 5}, "broke off", 4),  # longer than what comes
+        ({"length": 5, "headers": {}}, "broke off", 4),
+        ({"length": -5}, "no zip", 1),
+        ({"length": None, "cuts": [300_000]}, "no zip", 1),
+        ({"statuses": [404]}, "404", 1),
+        ({"statuses": [503] * 9}, "503", 4),
+        ({"content": HTML, "headers": {"Content-Type": "text/html; a"}}, "HTML", 1),
+        ({"content": HTML}, "no zip", 1),
+        ({"content": b""}, "no zip", 1),
+    ],
+)
+def test_what_is_not_the_whole_zip_is_named(site, change, subject, requests):
+    good = dict(vars(site))
+    vars(site).update(change)
+    with pytest.raises(UserError) as error:
+        downloads.fetch(site.url)
+    message = str(error.value)
+    assert site.url in message and subject in message and "\n" not in message
+    assert len(site.requests) == requests and not zips(site)
+    assert subject != "no zip" or not list(site.cache.glob("*.partial"))
+    vars(site).update(good)
+    path = downloads.fetch(site.url)
+    assert is_whole(site, path)
+
+
+@pytest.mark.parametrize("statuses", [[503, 429], [500]])
+def test_a_busy_server_is_tried_again(site, statuses):
+    site.statuses = [*statuses]
+    assert downloads.fetch(site.url) and len(site.waits) == len(statuses)
+
+
+def test_a_server_that_is_not_there_is_named(site):
+    with pytest.raises(UserError, match=r"127\.0\.0\.1:9/a\.zip does not answer"):
+        downloads.fetch("http://127.0.0.1:9/a.zip")
+
+
+def test_a_full_disk_is_named_and_what_came_is_used(site, monkeypatch):
+    class Full(io.FileIO):
+        def write(self, chunk):
+            if self.tell() > 200_000:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+            return super().write(chunk)
+
+    def full(path, mode):
+        return Full(path, mode) if "b" in mode else open(path, mode)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(downloads, "open", full, raising=False)
+        with pytest.raises(UserError, match=r"cache: No space .*SRGAN_CACHE"):
+            downloads.fetch(site.url)
+    assert not zips(site)
+    path = downloads.fetch(site.url)
+    assert is_whole(site, path)
+    assert "Range" in site.requests[1] and site.waits == []
+
+
+def test_two_at_once_download_once(site):
+    site.seconds = 0.3
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        paths = set(pool.map(downloads.fetch, [site.url] * 3))
+    assert len(paths) == len(site.requests) == 1
+    assert is_whole(site, paths.pop())
+
+
+def test_names_stand_for_addresses_unless_they_exist(site, monkeypatch, make):
+    assert all(map(downloads.address, downloads.NAMES))
+    monkeypatch.setitem(downloads.NAMES, "div2k", site.url)
+    monkeypatch.chdir(site.cache.parent)
+    path = downloads.fetch("div2k")
+    assert is_whole(site, path)
+    make.fill("div2k", ["a.png"])
+    unchanged = ["div2k", pathlib.Path("div2k"), "no/such.zip", "a.zip"]
+    assert [*map(downloads.fetch, unchanged)] == unchanged and len(site.requests) == 1
+
+
+def test_downloads_and_copies_have_one_cache(site, tmp_path, monkeypatch):
+    assert downloads.cache() == site.cache
+    monkeypatch.delenv("SRGAN_CACHE")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "xdg"))
+    assert downloads.cache() == tmp_path / "xdg/srgan_tf"
+    monkeypatch.delenv("XDG_CACHE_HOME")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert downloads.cache() == tmp_path / ".cache/srgan_tf"
+
+
+@pytest.mark.parametrize(
+    ("outcome", "subject"),
+    [
+        ("zip", None),
+        (HTML, "no zip"),
+        (b"", "no zip"),
+        (RuntimeError("Too many users\n\nhave viewed"), "many users have.*tomorrow"),
+        (requests.ConnectionError("no route"), "no route"),
+        (OSError(errno.ENOSPC, "No space left"), "cache: No space left"),
+        (None, "pip install gdown"),
+    ],
+)
+def test_celeba_comes_by_gdown(site, monkeypatch, outcome, subject):
+    def download(url, output, resume):
+        assert url == downloads.NAMES["celeba"] and resume
+        if isinstance(outcome, Exception):
+            raise outcome
+        content = site.content if outcome == "zip" else outcome
+        pathlib.Path(output).write_bytes(content)
+
+    gdown = outcome is not None and types.SimpleNamespace(download=download)
+    monkeypatch.setitem(sys.modules, "gdown", gdown or None)
+    if subject is None:
+        path = downloads.fetch("celeba")
+        assert os.path.basename(path).startswith("celeba-")
+        assert is_whole(site, path)
+        return
+    with pytest.raises(UserError, match=subject) as error:
+        downloads.fetch("celeba")
+    assert "\n" not in str(error.value)
+    assert not zips(site) and not list(site.cache.glob("*.partial"))
+
+
+def test_gdown_itself_takes_what_it_is_given(site):
+    pytest.importorskip("gdown")
+    partial = site.cache / "a.partial"
+    site.cache.mkdir()
+    downloads._from_drive(site.url, partial, None)
+    assert partial.read_bytes() == site.content
