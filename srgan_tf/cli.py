@@ -218,6 +218,18 @@ def _upscale(options):
     return int(failed + unwritten > 0)
 
 
+def _export(options):
+    ((name, path),) = _models([options.model]).items()
+    from srgan_tf.networks import export, files
+
+    model = files.load_generator(path)
+    path = options.output or f"{name}{export.FORMATS[options.format][1]}"
+    export.export(model, path, options.format)
+    black, white = model.settings.lr_range
+    layout = "float32 RGB [images, height, width, 3]"
+    print(f"{path}: takes {layout} from {black:g} to {white:g}")
+
+
 def _models(texts):
     """{name: file} of NAME=FILE, or of a generator's name or file alone."""
     from srgan_tf.networks import files
@@ -232,5 +244,5 @@ def _models(texts):
 COMMANDS = {
     "train": _train, "recipes": _recipes, "plot": _plot, "progress": _progress,
     "compare": compare_command, "ablate": _ablate, "gallery": _gallery,
-    "upscale": _upscale,
+    "upscale": _upscale, "export": _export,
 }  # fmt: skip
