@@ -164,7 +164,8 @@ COMMANDS = {  # command: a description, two examples, options
     ),
     "compare": (
         "Measure bicubic, models and precomputed images on test sets. PSNR, SSIM, FID, "
-        "KID and their differences become a table, JSON, CSV, bars and a gallery.",
+        "KID and their differences become tables, a figure, a gallery, and a page with "
+        "sliders between the images, report.html.",
         "srgan compare --hr Set5=set5/HR Set14=set14/HR --model coco celeba",
         "srgan compare --hr photos/ --precomputed ESRGAN=esrgan/ --features none",
         *_CANDIDATES,

@@ -151,7 +151,7 @@ def compare_command(options):
         )  # fmt: skip
     report.write(reports, rows, folder)
     print(report.table(reports))
-    print(f"\n{folder}/: compare.json, .csv, .md, .png, gallery.png")
+    print(f"\n{folder}/: compare.json, .csv, .md, .png, gallery.png, report.html")
     return int(any(each["protocol"]["skipped"] for each in reports.values()))
 
 
@@ -174,7 +174,7 @@ def _ablate(options):
         print(f"stopped at {bar.saved}: the same command resumes from there")
         return 128 + results["stopped"]
     print(ablate.table(results))
-    names = "ablation.md, ablation.csv, losses.png, compare.*, gallery.png"
+    names = "ablation.md, ablation.csv, losses.png, compare.*, gallery.png, report.html"
     print(f"\n{results['folder']}/: {names}")
     failed = any(facts["failed"] for facts in results["recipes"].values())
     return int(failed or results["comparison"]["protocol"]["skipped"] > 0)
