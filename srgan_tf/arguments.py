@@ -120,6 +120,7 @@ _CANDIDATES = (
     _row("--precomputed NAME=DIR…", "Add images of other programs, by name."),
     _CROP,
 )
+_EXPORTS = ("savedmodel", "tflite", "onnx")
 _NETWORKS = "Compute FID and KID of inception, vgg19:LAYER or random features, or none"
 _FEATURES = (
     _row("--features NAME", _NETWORKS, "inception"),
@@ -168,7 +169,8 @@ COMMANDS = {  # command: a description, two examples, options
     ),
     "compare": (
         "Measure bicubic, models and precomputed images on test sets. PSNR, SSIM, FID, "
-        "KID and their differences become a table, JSON, CSV, bars and a gallery.",
+        "KID and their differences become tables, a figure, a gallery, and a page with "
+        "sliders between the images, report.html.",
         "srgan compare --hr Set5=set5/HR Set14=set14/HR --model coco celeba",
         "srgan compare --hr photos/ --precomputed ESRGAN=esrgan/ --features none",
         *_CANDIDATES,
@@ -215,5 +217,16 @@ COMMANDS = {  # command: a description, two examples, options
         _row("--blend SHARE", "Mix two models: 0 is --model, 1 is --with."),
         _row("--with MODEL", "Name the second model of --blend.", dest="other"),
         _row("--format F", "Write this", "png", choices=("png", "jpg", "webp")),
+    ),
+    "export": (
+        "Write a model for programs without this library. It takes float32 RGB images "
+        "[images, height, width, 3] of any height and width, from -1 (black) to 1, and "
+        "gives those of 4 times the height and width, of the same range. Nothing that "
+        "exists is replaced.",
+        "srgan export compact --format onnx",
+        "srgan export runs/models/coco.h5 --format tflite -o app/coco.tflite",
+        _row("model MODEL", "Export this generator: name, file or NAME=FILE."),
+        _row("--format F", "Write this.", required=True, choices=_EXPORTS),
+        _row("--output PATH", "Write this; otherwise NAME with the format's ending."),
     ),
 }

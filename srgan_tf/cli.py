@@ -155,7 +155,7 @@ def compare_command(options):
         )  # fmt: skip
     report.write(reports, rows, folder)
     print(report.table(reports))
-    print(f"\n{folder}/: compare.json, .csv, .md, .png, gallery.png")
+    print(f"\n{folder}/: compare.json, .csv, .md, .png, gallery.png, report.html")
     return int(any(each["protocol"]["skipped"] for each in reports.values()))
 
 
@@ -178,7 +178,7 @@ def _ablate(options):
         print(f"stopped at {bar.saved}: the same command resumes from there")
         return 128 + results["stopped"]
     print(ablate.table(results))
-    names = "ablation.md, ablation.csv, losses.png, compare.*, gallery.png"
+    names = "ablation.md, ablation.csv, losses.png, compare.*, gallery.png, report.html"
     print(f"\n{results['folder']}/: {names}")
     failed = any(facts["failed"] for facts in results["recipes"].values())
     return int(failed or results["comparison"]["protocol"]["skipped"] > 0)
@@ -230,6 +230,18 @@ def _fetch(*groups):
         return [[downloads.fetch(x, bar.bytes) for x in paths] for paths in groups]
 
 
+def _export(options):
+    ((name, path),) = _models([options.model]).items()
+    from srgan_tf.networks import export, files
+
+    model = files.load_generator(path)
+    path = options.output or f"{name}{export.FORMATS[options.format][1]}"
+    export.export(model, path, options.format)
+    black, white = model.settings.lr_range
+    layout = "float32 RGB [images, height, width, 3]"
+    print(f"{path}: takes {layout} from {black:g} to {white:g}")
+
+
 def _models(texts):
     """{name: file} of NAME=FILE, or of a generator's name or file alone."""
     from srgan_tf.networks import files
@@ -244,5 +256,5 @@ def _models(texts):
 COMMANDS = {
     "train": _train, "recipes": _recipes, "plot": _plot, "progress": _progress,
     "compare": compare_command, "ablate": _ablate, "gallery": _gallery,
-    "upscale": _upscale,
+    "upscale": _upscale, "export": _export,
 }  # fmt: skip

@@ -99,8 +99,9 @@ def show_ablation(results):
     show(ablate.frame(results).to_html())
     print(*ablate.notes(results), sep="\n")
     display.display(display.Image(results["folder"] / "losses.png"))
-    rows = [(name, compare.middle(row, SIDE)) for name, row in results["gallery"]]
-    show(report.sheet(rows, least=LEAST))
+    ((test_set, shown),) = results["gallery"].items()
+    rows = [(name, compare.middle(row, SIDE), scores) for name, row, scores in shown]
+    show(report.sheet({test_set: rows}, least=LEAST))
 
 
 def _jpeg(pixels):

@@ -73,8 +73,9 @@ def read_photograph(source, name=None):
 def read_image(source, name=None):
     """Reads a photograph as uint8 RGB [height, width, 3], with alpha over white."""
     found = read_photograph(source, name)
-    plain = found.alpha is None and found.pixels.dtype == np.uint8
-    return np.ascontiguousarray(found.pixels if plain else _to_pillow(found))
+    if found.alpha is None and found.pixels.dtype == np.uint8:
+        return np.ascontiguousarray(found.pixels)
+    return np.array(to_pillow(found).convert("RGB"))
 
 
 def read_size(data, name):
@@ -113,18 +114,20 @@ def _orientation(image):
     return 1
 
 
-def _to_pillow(photograph, keep_alpha=False):
-    """An image of 8 bits; alpha is kept or laid over white."""
+def to_pillow(photograph, keep_alpha=False):
+    """A Pillow image of 8 bits, RGB or grey; alpha is kept or laid over white."""
     values, alpha = photograph.pixels, photograph.alpha
     values = values if alpha is None else np.dstack([values, alpha])
     if values.dtype == np.uint16:
         values = ((values.astype(np.uint32) + 128) // 257).astype(np.uint8)
     image = Image.fromarray(values)
-    if keep_alpha or image.mode == "RGB":
-        return image
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image)
-    return white
+    if alpha is not None and not keep_alpha:
+        white = Image.new("RGB", image.size, "white")
+        white.paste(image, mask=image)
+        image = white
+    if photograph.grey:
+        return image.convert("LA" if image.mode == "RGBA" else "L")
+    return image
 
 
 def write_image(path, image):
@@ -142,9 +145,7 @@ def write_image(path, image):
             if image.pixels.dtype == np.uint16 and suffix == ".png":
                 partial.write_bytes(_deep_png(image))
                 return
-            encoded = _to_pillow(image, suffix in (".png", ".webp", ".tif", ".tiff"))
-            if image.grey and suffix != ".webp":  # which has no grey
-                encoded = encoded.convert("L" if encoded.mode == "RGB" else "LA")
+            encoded = to_pillow(image, suffix in (".png", ".webp", ".tif", ".tiff"))
             kind = {".jpg": "JPEG", ".tif": "TIFF"}.get(suffix, suffix[1:])
             options = {"quality": 95, "subsampling": 0, "icc_profile": image.icc or b""}
             encoded.save(partial, kind, compress_level=4, **options)  # 6 takes 3 times

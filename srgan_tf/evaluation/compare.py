@@ -20,7 +20,8 @@ from srgan_tf.upscaling import tiles
 METRICS = summary.METRICS
 FEATURE_SIZE = (299, 299)  # antialiased bicubic, before the network of FID and KID
 TAKEN = ("", "lr", "bicubic", "sr", "hr")  # names that no candidate may have
-GALLERY_ROWS, GALLERY_SIDE = 4, 512  # images of each test set, and pixels of HR
+GALLERY_SIDE = 512  # pixels of HR
+GALLERY_ROWS, PAGE_ROWS = 4, 20  # images of each test set; of all, or the same
 
 
 class Evaluator:
@@ -114,10 +115,11 @@ def compare(
     {candidate: paths}. center_crop, limit, seed: see TestSet. validation_of: {test set:
     a run's info file}, whose validation images alone are measured. cache: a folder that
     keeps features of HR images. progress: called as progress(done, total) each image.
-    Returns {test set: report} and rows of a gallery, [(caption, {title: uint8 [h, w,
-    3]})]. A report holds "protocol"; "images", their number; "results", {candidate:
-    {metric: value or None, metric_std: its standard deviation}}, by one bootstrap of
-    the images for all; "differences" of each two, {"B - A": likewise}; "warnings".
+    Returns {test set: report} and {test set: rows}: [(name, {title: uint8 [h, w, 3]},
+    {candidate: {metric: value}})] of the first images. A report holds "protocol";
+    "images", their number; "results", {candidate: {metric: value or None, metric_std:
+    its standard deviation}}, by one bootstrap of the images for all; "differences" of
+    each two, {"B - A": likewise}; "warnings".
     """
     models, precomputed, lr = models or {}, precomputed or {}, lr or {}
     evaluator, infos = evaluator or Evaluator(), validation_of or {}
@@ -135,10 +137,11 @@ def compare(
         for name, paths in hr.items()
     }  # fmt: skip
     facts = {n: f"{models[n]}, step {x.settings.step}" for n, x in generators.items()}
-    names, reports, rows = ["bicubic", *models, *precomputed], {}, []
+    names, reports, rows = ["bicubic", *models, *precomputed], {}, {}
+    count = max(GALLERY_ROWS, PAGE_ROWS // len(hr))
     for name, test_set in test_sets.items():
-        measured = _measure(test_set, upscalers, evaluator, cache, progress)
-        scores, features, shown = measured
+        measured = _measure(test_set, upscalers, evaluator, cache, progress, count)
+        scores, features, rows[name] = measured
         paths = {"hr": hr[name], "lr": lr.get(name), "precomputed": precomputed}
         paths["validation_of"] = infos.get(name)
         reports[name] = {
@@ -147,13 +150,11 @@ def compare(
             **summary.summarize(names, scores, features, test_set.independent),
             "warnings": _warnings(test_set, features) + _seen(test_set, models),
         }
-        prefix = f"{name}: " if len(hr) > 1 else ""
-        rows += [(prefix + caption, panels) for caption, panels in shown]
     return reports, rows
 
 
-def _measure(test_set, upscalers, evaluator, cache, progress):
-    """Scores and features, see summary.summarize, and the rows of the gallery."""
+def _measure(test_set, upscalers, evaluator, cache, progress, count):
+    """Scores and features, see summary.summarize, and `count` rows of the gallery."""
     scores, features, rows, cached = [], defaultdict(list), [], None
     others = [(name, x) for name, each in test_set.independent.items() for x in each]
     total, progress = len(test_set) + len(others), progress or (lambda *counts: None)
@@ -167,9 +168,9 @@ def _measure(test_set, upscalers, evaluator, cache, progress):
         seen = images if cached is not None else images | {"hr": pictures.hr}
         for name, vector in zip(seen, evaluator.embed(seen.values()), strict=False):
             features[name].append(vector)
-        if len(rows) < GALLERY_ROWS:
+        if len(rows) < count:
             panels = {"LR": pictures.lr} | images | {"HR": pictures.hr}
-            rows.append((pictures.name, middle(panels)))
+            rows.append((pictures.name, middle(panels), scores[-1]))
         progress(done, total)
     for done, (name, entry) in enumerate(others, len(test_set) + 1):
         image = photographs.read_image(entry.read(), entry.label)

@@ -1,6 +1,7 @@
 """What compare measured: tables, sentences, files, dots and a gallery."""
 
 import functools
+import html as markup
 import json
 import pathlib
 import re
@@ -10,7 +11,7 @@ import pandas
 
 from srgan_tf import UserError, atomic, pixels, plots
 from srgan_tf.data import photographs
-from srgan_tf.evaluation import compare
+from srgan_tf.evaluation import compare, page
 from srgan_tf.upscaling import tiles
 
 PANELS = {"lr": "LR", "bicubic": "bicubic", "hr": "HR"}
@@ -45,25 +46,40 @@ def _rankings(report):
     return rankings
 
 
-def frame(report, best="{}"):
+def _with_interval(cells, metric, sign):
+    """A difference and its 95 % interval as HTML, in italics where that holds 0."""
+    value, std, form = cells[metric], cells[f"{metric}_std"], compare.METRICS[metric][1]
+    if std is None:
+        return cell(cells, metric, sign)
+    ends = value - 1.96 * std, value + 1.96 * std
+    texts = [format(each, sign + form) for each in (value, *ends)]
+    text = "{} <small>{} to {}</small>".format(*texts)
+    return text if ends[0] * ends[1] > 0 else f"<i>{text}</i>"
+
+
+def frame(report, best="{}", difference=cell):
     """A DataFrame of text, differences below; the best of a column in "**{}**"."""
     columns = {}
     for metric, (winner, *_) in _rankings(report).items():
         rows = {name: cell(cells, metric) for name, cells in report["results"].items()}
         rows[winner] = best.format(rows[winner])
         for name, cells in report["differences"].items():
-            rows[name] = cell(cells, metric, "+")
+            rows[name] = difference(cells, metric, "+")
         columns[title(metric, report["protocol"])] = rows
     return pandas.DataFrame(columns)
+
+
+def _protocol(report):
+    known = {key: value for key, value in report["protocol"].items() if value}
+    return [f"{key}: {_json(value)}".replace('"', "") for key, value in known.items()]
 
 
 def _blocks(reports, block, note, to_text, best="{}"):
     """A text for each report: its heading, its table, its protocol and warnings."""
     for name, report in reports.items():
-        protocol = {key: value for key, value in report["protocol"].items() if value}
-        notes = [f"{key}: {_json(value)}" for key, value in protocol.items()]
+        notes = _protocol(report)
         notes += [f"WARNING: {warning}" for warning in report["warnings"]]
-        notes = "".join(note.format(each.replace('"', "")) for each in notes)
+        notes = "".join(map(note.format, notes))
         heading, cells = f"{name} ({report['images']} images)", frame(report, best)
         yield block.format(heading, to_text(cells), notes)
 
@@ -81,10 +97,20 @@ def markdown(reports):
 
 
 def html(reports):
-    """The reports of compare.compare as HTML; the best of each column in bold."""
-    to_html = functools.partial(pandas.DataFrame.to_html, escape=False)  # for the bold
-    form = "<h4>{}</h4>{}<p>{}</p>", "{}<br>", to_html, "<b>{}</b>"
-    return "\n".join(_blocks(reports, *form))
+    """The reports of compare.compare as HTML; the best of each column in bold.
+
+    Differences have 95 % intervals, and are in italics where the interval holds 0.
+    """
+    text = ""
+    for name, report in reports.items():
+        cells = frame(report, "<b>{}</b>", _with_interval).rename(index=markup.escape)
+        text += f"<h4>{markup.escape(name)} ({report['images']} images)</h4>"
+        text += cells.to_html(escape=False, border=0)
+        for warning in report["warnings"]:
+            text += f"<p>WARNING: {markup.escape(warning)}</p>"
+        notes = "<br>".join(map(markup.escape, _protocol(report)))
+        text += f"<details><summary>protocol</summary>{notes}</details>"
+    return text
 
 
 def markdown_table(cells):
@@ -114,7 +140,7 @@ def findings(reports):
 
 
 def write(reports, rows, folder):
-    """Writes compare.json, .csv, .md, .png and gallery.png, each atomically.
+    """Writes compare.json, .csv, .md, .png, gallery.png and report.html, atomically.
 
     reports, rows: what compare.compare gives. The JSON is the report, or {"domains":
     {test set: report}} of several; the PSNR of identical images is "Infinity".
@@ -129,19 +155,27 @@ def write(reports, rows, folder):
     atomic.write_text(folder / "compare.md", markdown(reports))
     plots.save_figure(dots(reports), folder / "compare.png")
     photographs.write_image(folder / "gallery.png", sheet(rows))
+    images = sum(report["images"] for report in reports.values())
+    text = page.build(html(reports), rows, images)
+    atomic.write_text(folder / "report.html", text)
 
 
-def sheet(rows, zoom=None, least=0):
+def sheet(rows, zoom=None, least=0, limit=compare.GALLERY_ROWS):
     """The gallery rows of compare.compare as one picture, uint8 [height, width, 3].
 
     zoom: (x, y, size) in pixels of HR, or the size of the square where the candidates
-    of a row differ most. least: see plots.gallery.
+    of a row differ most. least: see plots.gallery. limit: rows of each test set.
     """
-    titles = [name for name in rows[0][1] if all(name in panels for _, panels in rows)]
-    panels = [[panels[name] for name in titles] for _, panels in rows]
+    captions, shown = [], []
+    for test_set, found in rows.items():
+        for name, panels, _ in found[:limit]:
+            captions.append(f"{test_set}: {name}" if len(rows) > 1 else name)
+            shown.append(panels)
+    titles = [name for name in shown[0] if all(name in panels for panels in shown)]
+    images = [[panels[name] for name in titles] for panels in shown]
     if isinstance(zoom, int):
-        zoom = [(*_where_they_differ(row, zoom), zoom) for _, row in rows]
-    return plots.gallery(panels, titles, zoom, [name for name, _ in rows], least)
+        zoom = [(*_where_they_differ(panels, zoom), zoom) for panels in shown]
+    return plots.gallery(images, titles, zoom, captions, least)
 
 
 def _where_they_differ(panels, size):
@@ -193,7 +227,7 @@ def gallery(test_set, panels, models=None, zoom=None, progress=None, least=0):
     for done, pictures in enumerate(test_set, 1):
         images = compare.candidates(pictures, upscalers)
         images |= {"LR": pictures.lr, "HR": pictures.hr}
-        rows.append((pictures.name, {panel: images[panel] for panel in titles}))
+        rows.append((pictures.name, {panel: images[panel] for panel in titles}, {}))
         if progress:
             progress(done, len(test_set))
-    return sheet(rows, zoom, least)
+    return sheet({"": rows}, zoom, least, limit=None)

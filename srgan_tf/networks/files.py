@@ -16,13 +16,16 @@ from srgan_tf import UserError, atomic
 from srgan_tf.networks import generators
 
 FORMAT_VERSION = 2  # 1 had low_range in place of lr_range
-SHIPPED = pathlib.Path(__file__).parents[2] / "models"
+_PACKAGE = pathlib.Path(__file__).parents[1]
+# In a wheel the shipped generators lie in the package, in the repository beside it.
+_FOLDERS = (_PACKAGE / "models", _PACKAGE.parent / "models")
+SHIPPED = next(filter(pathlib.Path.is_dir, _FOLDERS), _FOLDERS[0])
 
 
 def find_model(name):
     """The path of a generator's file. name: a path, or a name such as "coco".
 
-    A name is that of models/<name>.h5 in the current folder or beside the package.
+    A name is that of models/<name>.h5 in the current folder, or of a shipped one.
     Raises UserError, listing the names, if there is no such file.
     """
     folders = (pathlib.Path("models"), SHIPPED)

@@ -52,6 +52,16 @@ class Bilinear(keras.layers.Layer):
         return depth_to_space(keras.ops.conv(x, kernel, padding="valid"), 4)
 
 
+class Nearest(keras.layers.Layer):
+    """Enlarges images 2 times, each pixel to 2x2, like Keras' UpSampling2D.
+
+    Its channels are known in a graph for images of unknown size, as TF Lite needs.
+    """
+
+    def call(self, inputs):
+        return depth_to_space(keras.ops.concatenate([inputs] * 4, axis=-1), 2)
+
+
 class TailConvolution(keras.layers.Conv2D):
     """A Conv2D of up to 9x9, computed on 4x4 pixels at a time: the same, but faster.
 

@@ -2,13 +2,20 @@
 
 import collections
 import dataclasses
+import functools
 import glob
+import io
 import logging
 import os
 import pathlib
 
+import numpy as np
+from PIL import Image, ImageOps
+
 from srgan_tf import UserError, pixels
 from srgan_tf.data import photographs, sources
+from srgan_tf.networks import files
+from srgan_tf.upscaling import tiles
 
 MARK = f"_x{pixels.SCALE}"  # ends the name of a result beside its photograph
 # A photograph: its name in messages, what reads its bytes, the path of its result.
@@ -80,16 +87,56 @@ def run(jobs, upscaler, progress=None):
     upscaler: a tiles.Upscaler. progress: called with (images done, images). 16 bits,
     grey, the colour profile and alpha are kept where the format of the result can.
     """
-    failed, progress = 0, progress or (lambda done, total: None)
+    failed, total, progress = 0, len(jobs), progress or (lambda done, total: None)
     for index, job in enumerate(jobs):
         try:
             photo = photographs.read_photograph(job.read())
-            sr = upscaler(photo.pixels, lambda x, i=index: progress(i + x, len(jobs)))
-            alpha = None if photo.alpha is None else pixels.bicubic_up(photo.alpha)
-            result = dataclasses.replace(photo, pixels=sr, alpha=alpha)
-            photographs.write_image(job.output, result)
+            sr = _enlarged(photo, upscaler, lambda x, i=index: progress(i + x, total))
+            photographs.write_image(job.output, sr)
         except (UserError, MemoryError) as error:
             failed += 1
             logger.error("failed: %s: %s", job.label, str(error) or "out of memory")
-        progress(index + 1, len(jobs))
+        progress(index + 1, total)
     return failed
+
+
+def _enlarged(photo, upscaler, progress=None):
+    """A Photograph, 4 times as large."""
+    sr = upscaler(photo.pixels, progress)
+    alpha = None if photo.alpha is None else pixels.bicubic_up(photo.alpha)
+    return dataclasses.replace(photo, pixels=sr, alpha=alpha)
+
+
+def upscale(photo, model):
+    """What srgan_tf.upscale says."""
+    path = files.find_model(model).resolve()
+    upscaler = _upscaler(path, path.stat().st_mtime_ns)
+    if isinstance(photo, Image.Image):
+        return _upscale_pillow(photo, upscaler)
+    if isinstance(photo, np.ndarray):
+        if photo.dtype in ("uint8", "uint16") and photo.shape[2:] == (3,):
+            return upscaler(photo)
+        found = f"{photo.dtype} {list(photo.shape)}"
+        raise UserError(f"the array is {found}: give uint8 [height, width, 3].")
+    enlarged = _enlarged(photographs.read_photograph(photo), upscaler)
+    result = pathlib.Path(photo)
+    result = result.with_name(f"{result.stem}{MARK}.png")
+    photographs.write_image(result, enlarged)
+    return result
+
+
+@functools.lru_cache(1)
+def _upscaler(path, _):
+    return tiles.Upscaler(files.load_generator(path))
+
+
+def _upscale_pillow(image, upscaler):
+    image = ImageOps.exif_transpose(image)
+    if image.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):  # those of PNG
+        image = image.convert("RGB")
+    image.save(file := io.BytesIO(), "PNG", compress_level=1)
+    enlarged = _enlarged(photographs.read_photograph(file.getvalue()), upscaler)
+    result = photographs.to_pillow(enlarged, keep_alpha=True)
+    if enlarged.icc:
+        result.info["icc_profile"] = enlarged.icc
+    return result

@@ -28,6 +28,7 @@ def test_the_files_of_a_comparison_and_of_several(measured, two, tmp_path):
     names = {path.name for path in folder.iterdir()}
     assert names == {
         "compare.json", "compare.csv", "compare.md", "compare.png", "gallery.png",
+        "report.html",
     }  # fmt: skip
     content = strict(folder / "compare.json")
     assert content["images"] == 4
@@ -112,9 +113,24 @@ def test_a_sheet_finds_the_square_where_candidates_differ_most(draw):
     a[31:39, 52:60] = 200
     b[:4, :4] = 200  # smaller
     row = {"LR": hr[::4, ::4], "bicubic": hr // 2, "A": a, "B": b, "HR": hr}
-    sheet = report.sheet([("one", row)], 8)
-    expected = report.sheet([("one", row)], (52, 31, 8))
+    sheet = report.sheet({"set": [("one", row, {})]}, 8)
+    expected = report.sheet({"set": [("one", row, {})]}, (52, 31, 8))
     np.testing.assert_array_equal(sheet, expected)
+
+
+def test_differences_in_html_have_intervals(two):
+    two["results"]["A<b>"] = two["results"].pop("A")
+    page = report.html({"a & b": two})
+    assert "<td>+1.00 <small>+0.61 to +1.39</small></td>" in page
+    assert "<td><i>+0.0100 <small>-0.3820 to +0.4020</small></i></td>" in page
+    assert "<th>A&lt;b&gt;</th>" in page and "a &amp; b (9 images)" in page
+
+
+def test_a_sheet_shows_the_first_images_of_each_test_set(measured):
+    shown = measured[1]["scenes"]
+    wanted = report.sheet({"a": shown, "b": shown})
+    assert np.array_equal(report.sheet({"a": shown * 2, "b": shown * 3}), wanted)
+    assert len(wanted) == 2 * len(report.sheet({"a": shown})) - 34  # one row of titles
 
 
 def test_perfect_images_give_valid_json(hr, tmp_path):

@@ -8,9 +8,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageCms
 
+import srgan_tf
 from srgan_tf import UserError, pixels
 from srgan_tf.data import photographs
-from srgan_tf.upscaling import files
+from srgan_tf.networks import files as networks
+from srgan_tf.networks import generators
+from srgan_tf.upscaling import files, tiles
 
 
 def touch(folder, *names):
@@ -172,3 +175,68 @@ def test_results_that_cannot_be_written(tmp_path, caplog):
         assert run([tmp_path / "a.png"], *options) == 1
         assert "a.png" in caplog.records[-1].getMessage()
     assert not [path for path in tmp_path.rglob("*") if "partial" in path.name]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """The file of a small generator."""
+    settings = generators.GeneratorSettings("compact", 1, 4, False)
+    path = tmp_path_factory.mktemp("model") / "small.h5"
+    networks.save_generator(generators.build_generator(settings), path)
+    return path
+
+
+def test_one_photograph_of_any_kind_is_given_back_as_that_kind(model, tmp_path):
+    lr, deep = photo(6, 9), photo(6, 9, np.uint16)
+    sr = srgan_tf.upscale(lr, model=model)
+    np.testing.assert_array_equal(
+        sr, tiles.Upscaler(networks.load_generator(model))(lr)
+    )
+    assert srgan_tf.upscale(deep, model).dtype == np.uint16
+    image = srgan_tf.upscale(Image.fromarray(lr), model)
+    np.testing.assert_array_equal(np.array(image), sr)
+    photographs.write_image(tmp_path / "a.png", lr)
+    for path in (tmp_path / "a.png", str(tmp_path / "a.png")):
+        found = srgan_tf.upscale(path, model)
+        assert found == tmp_path / "a_x4.png"
+        np.testing.assert_array_equal(photographs.read_image(found), sr)
+        found.unlink()
+    srgan_tf.upscale(tmp_path / "a.png", model)
+
+
+@pytest.mark.parametrize(
+    ("mode", "expected"),
+    [(mode, mode) for mode in ("L", "LA", "RGBA")] + [("CMYK", "RGB"), ("P", "RGB")],
+)
+def test_a_pillow_image_keeps_its_mode_profile_and_orientation(model, mode, expected):
+    icc = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
+    image = Image.fromarray(photo(6, 9)).convert(mode)
+    image.info["icc_profile"] = icc
+    image.getexif()[274] = 6  # to be turned by a quarter
+    found = srgan_tf.upscale(image, model)
+    assert (found.mode, found.size) == (expected, (24, 36))
+    assert found.info == ({"icc_profile": icc} if "RGB" in expected else {})
+
+
+@pytest.mark.parametrize(
+    ("wrong", "subject"),
+    [
+        (photo(6, 9)[..., 0], r"uint8 \[6, 9\]"),
+        (photo(6, 9) / 255, "float64"),
+        (np.zeros((6, 9, 4), np.uint8), "4"),
+        ("nowhere.jpg", "nowhere.jpg"),
+        (".", "directory"),
+    ],
+)
+def test_what_cannot_be_upscaled_is_named(model, wrong, subject):
+    with pytest.raises(UserError, match=subject):
+        srgan_tf.upscale(wrong, model)
+
+
+def test_another_model_of_the_same_name_is_read_anew(model, tmp_path):
+    path, lr = tmp_path / "model.h5", photo(6, 9)
+    path.write_bytes(model.read_bytes())
+    first = srgan_tf.upscale(lr, path)
+    settings = generators.GeneratorSettings("srresnet", 1, 4)
+    networks.save_generator(generators.build_generator(settings), path)
+    assert not np.array_equal(srgan_tf.upscale(lr, path), first)
