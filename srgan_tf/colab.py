@@ -89,7 +89,7 @@ def find(paths, root="."):
     found, folders = [], (Path(), Path(root), Path(root).parent)
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         places = dict.fromkeys(folder.absolute() / path for folder in folders)
-        found += [place for place in places if place.exists()][:1]
+        found += [place for place in places if path and place.exists()][:1]
         if not found or found[-1] not in places:
             names = " or ".join(map(str, places))
             raise UserError(f"{path} does not exist: upload it as {names}.")
