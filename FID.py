@@ -3,7 +3,6 @@
 python FID.py HR_DIR [NAME=MODEL.h5 | NAME=DIR …]
 """
 
-import argparse
 import pathlib
 
 from srgan_tf import arguments, cli
@@ -12,18 +11,21 @@ DEFAULT = ["A=models/coco.h5", "B=models/celeba.h5"]
 
 
 def main(words=None):
-    parser = argparse.ArgumentParser(prog="FID.py", description=__doc__.splitlines()[0])
+    parser = arguments.Parser(prog="FID.py", description=__doc__.splitlines()[0])
     parser.add_argument(
-        "hr", nargs=1, metavar="HR_DIR", help="the HR images: a folder or zip"
-    )
+        "hr", nargs=1, metavar="HR_DIR", type=arguments.filled,
+        help="the HR images: a folder or zip",
+    )  # fmt: skip
     parser.add_argument(
         "candidates", nargs="*", default=DEFAULT, metavar="NAME=PATH",
+        type=arguments.filled,
         help="a generator's .h5 file or a folder of images of any size (default: "
         f"{' '.join(DEFAULT)})",
     )  # fmt: skip
     arguments.add_features(parser)
     arguments.add_selection(parser)
-    parser.add_argument("-o", "--output", default="output/fid", metavar="DIR")
+    output = {"default": "output/fid", "type": arguments.filled, "metavar": "DIR"}
+    parser.add_argument("-o", "--output", **output)
     parser.set_defaults(command=cli.compare_command, quality=False, lr=None, border=0)
     options = parser.parse_args(words)
     options.model, options.precomputed = [], []

@@ -5,14 +5,15 @@ import functools
 import textwrap
 from pathlib import Path
 
-from srgan_tf import UserError, __version__
+from srgan_tf import UserError, __version__, safe
 
 
 class Parser(argparse.ArgumentParser):
     """Reports a mistake in one line, as every other mistake is reported."""
 
     def error(self, message):
-        self.exit(2, f"srgan: {message}: see `{self.prog} --help`\n")
+        program, message = self.prog.split()[0], safe.printable(message, kept="")
+        self.exit(2, f"{program}: {message}: see `{self.prog} --help`\n")
 
 
 def build_parser(functions):
@@ -40,14 +41,17 @@ def _add(rows, parser):
 
 
 def pair(text, default=None):
-    """(name, path) of NAME=PATH; a mere path has the default name."""
+    """(name, path) of NAME=PATH; a mere path has the default name.
+
+    A name is shown: it gets escapes for what cannot be.
+    """
     name, equals, path = text.partition("=")
     plain = not equals or "://" in name or Path(text).exists()
     if default is not None and plain:
-        return default, text
-    if not name or not path:
+        name, path = default, text
+    elif not name or not path:
         raise UserError(f"{text}: write NAME={path or 'PATH'}")
-    return name, path
+    return safe.printable(name, kept=""), path
 
 
 def groups(texts, default=None):
@@ -56,6 +60,13 @@ def groups(texts, default=None):
     for name, path in (pair(text, default) for text in texts or ()):
         found.setdefault(name, []).append(path)
     return found
+
+
+def filled(text):
+    """The text, if it has any: an empty path would be the current folder."""
+    if text:
+        return text
+    raise argparse.ArgumentTypeError("an empty value: is a variable not set?")
 
 
 def whole_number(text):
@@ -75,7 +86,7 @@ def square(text):
 
 _TYPES = {"N": whole_number, "GIB": whole_number, "EPOCH": int, "EPOCHS": integers}
 _TYPES |= {"X,Y,SIZE": square, "SHARE": float, "NETWORK=FILE": pair}
-_TYPES |= {"VGG19": lambda path: ("vgg19", path), "P": "precision={}".format}
+_TYPES |= {"VGG19": lambda path: ("vgg19", filled(path)), "P": "precision={}".format}
 
 
 def _row(option, text, default=None, **settings):
@@ -86,7 +97,7 @@ def _row(option, text, default=None, **settings):
     name, _, value = option.partition(" ")
     known = {"action": "store_true"}
     if metavar := value.rstrip("…"):
-        known = {"metavar": metavar, "type": _TYPES.get(metavar, str)}
+        known = {"metavar": metavar, "type": _TYPES.get(metavar, filled)}
     if metavar != value:
         known |= {"nargs": "+", "action": "extend", "default": []}
     if default is not None:
@@ -140,6 +151,7 @@ COMMANDS = {  # command: a description, two examples, options
         *_TRAINING,
         _row("--validation PATH…", "Validate on these, not on a part of --data."),
         _row("--run NAME", "Name the run; otherwise it has the recipe's name."),
+        _row("--restart", "Begin anew, and replace the run of this name."),
         _row("--dry-run", "Measure a training step and write nothing."),
         _row("--tensorboard", "Write TensorBoard's event files to loss/RUN/ too."),
     ),

@@ -23,6 +23,6 @@ def atomic_write(path):
 
 
 def write_text(path, text):
-    """Writes text as UTF-8, atomically."""
+    """Writes text as UTF-8, atomically; what is not Unicode becomes escapes."""
     with atomic_write(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", errors="backslashreplace")

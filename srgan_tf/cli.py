@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from srgan_tf import UserError, arguments, progress, recipes, settings
+from srgan_tf import UserError, arguments, progress, recipes, safe, settings
 from srgan_tf.training import events
 
 SHOWN = ("perceptual", "discriminator", "psnr_y", "ssim_y")  # of an epoch
@@ -31,16 +31,23 @@ def run(options, program="srgan"):
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     warnings.filterwarnings("ignore", module="PIL")
+    for stream in (sys.stdout, sys.stderr):
+        getattr(stream, "reconfigure", lambda **_: None)(errors="backslashreplace")
     progress.show_messages(lambda line: tqdm.write(line, file=sys.stderr))
     try:
         sys.exit(options.command(options))
     except (UserError, OSError) as error:
         name = getattr(error, "filename", None)
         message = f"{name}: {error.strerror}" if name else error
-        print(f"{program}: {message}", file=sys.stderr)
+        _show(safe.printable(f"{program}: {message}", kept=""), sys.stderr)
         sys.exit(2)
     except KeyboardInterrupt:
         sys.exit(130)
+
+
+def _show(text, file=None):
+    """Prints what may hold file names, of any bytes, whatever the terminal can show."""
+    print(safe.printable(text), file=file)
 
 
 class _Reader(progress.Bar):
@@ -63,22 +70,22 @@ def _train(options):
     run = loop.prepare(
         recipe, data, validation, options.root, options.run, options.seed,
         dict(options.weights), options.memory * 2**30,
-        writes_index=not options.dry_run,
+        writes_index=not options.dry_run, restart=options.restart,
     )  # fmt: skip
     if options.dry_run:
         for name, fact in status.dry_run(run).items():
-            print(f"{name:14} {fact}")
+            _show(f"{name:14} {fact}")
         return 0
-    print(status.describe(run), file=sys.stderr)
+    _show(status.describe(run), sys.stderr)
     with _Reader() as bar:  # closed before an error is printed
         readers = [bar, progress.tensorboard(run)] if options.tensorboard else [bar]
         received = loop.train(run, lambda event: [read(event) for read in readers])
     if received:
-        print(f"stopped at {bar.saved}: the same command resumes from there")
+        _show(f"stopped at {bar.saved}: the same command resumes from there")
         return 128 + received
     if not run.missing:  # else the log names what is missing
         files = run.folder
-        print(f"done: {files.generator}, {files.curves}, {files.samples}/")
+        _show(f"done: {files.generator}, {files.curves}, {files.samples}/")
     return int(bool(run.missing))
 
 
@@ -88,11 +95,11 @@ def _recipes(options):
         for name, field in settings.SETTABLE.items():
             value = getattr(recipe, name)
             value = value if isinstance(value, str) else json.dumps(value)
-            print(f"{name}={value}\n    {field.metadata['meaning']}")
+            _show(f"{name}={value}\n    {field.metadata['meaning']}")
         return
     for recipe in recipes.RECIPES.values():
         name, networks, losses, schedule, source = settings.describe(recipe)
-        print(f"{name}: {source}\n    {networks}; {losses}\n    {schedule}")
+        _show(f"{name}: {source}\n    {networks}; {losses}\n    {schedule}")
 
 
 def _plot(options):
@@ -103,24 +110,25 @@ def _plot(options):
 
     paths = [Path(path) for path in options.logs]
     same = len({path.stem for path in paths}) < len(paths)
-    logs = {str(path) if same else path.stem: log.read_loss_log(path) for path in paths}
+    names = [safe.printable(path if same else path.stem, kept="") for path in paths]
+    logs = dict(zip(names, map(log.read_loss_log, paths), strict=True))
     shown, path = {"first": options.first, "last": options.last}, paths[0]
     if len(logs) > 1:
         figure = plots.compare_losses(logs, **shown)
         beside = path.with_name(f"{path.stem}_compared.png")
     else:
-        figure = plots.loss_curves(*logs.values(), title=path.stem, **shown)
+        figure = plots.loss_curves(*logs.values(), title=names[0], **shown)
         beside = path.with_suffix(".png")
     plots.save_figure(figure, options.output or beside)
-    print(options.output or beside)
+    _show(options.output or beside)
     for name, losses in logs.items():
         for line in doctor.history(losses):
-            print(f"{name}: {line}")
+            _show(f"{name}: {line}")
     if options.at:
         rows = pandas.concat({run: pandas.DataFrame(x) for run, x in logs.items()})
         table = rows.groupby(["epoch", rows.index.get_level_values(0)]).perceptual
         table = table.last().unstack().reindex(options.at)
-        print(table.to_string(na_rep="-", float_format="{:.4g}".format))
+        _show(table.to_string(na_rep="-", float_format="{:.4g}".format))
 
 
 def _progress(options):
@@ -129,7 +137,7 @@ def _progress(options):
     folder = Path(options.root) / "output" / options.run
     path = Path(options.output or folder / "progress.gif")
     plots.write_progress(plots.sample_pictures(folder), path)
-    print(path)
+    _show(path)
 
 
 def compare_command(options):
@@ -154,8 +162,8 @@ def compare_command(options):
             limit=options.limit, cache=folder / "features", progress=bar.images,
         )  # fmt: skip
     report.write(reports, rows, folder)
-    print(report.table(reports))
-    print(f"\n{folder}/: compare.json, .csv, .md, .png, gallery.png, report.html")
+    _show(report.table(reports))
+    _show(f"\n{folder}/: compare.json, .csv, .md, .png, gallery.png, report.html")
     return int(any(each["protocol"]["skipped"] for each in reports.values()))
 
 
@@ -175,11 +183,11 @@ def _ablate(options):
             memory=options.memory * 2**30, report=bar, progress=bar.images,
         )  # fmt: skip
     if results["stopped"]:
-        print(f"stopped at {bar.saved}: the same command resumes from there")
+        _show(f"stopped at {bar.saved}: the same command resumes from there")
         return 128 + results["stopped"]
-    print(ablate.table(results))
+    _show(ablate.table(results))
     names = "ablation.md, ablation.csv, losses.png, compare.*, gallery.png, report.html"
-    print(f"\n{results['folder']}/: {names}")
+    _show(f"\n{results['folder']}/: {names}")
     failed = any(facts["failed"] for facts in results["recipes"].values())
     return int(failed or results["comparison"]["protocol"]["skipped"] > 0)
 
@@ -197,7 +205,7 @@ def _gallery(options):
     with progress.Bar() as bar:
         sheet = report.gallery(test_set, panels, models, options.zoom, bar.images)
     photographs.write_image(options.output, sheet)
-    print(options.output)
+    _show(options.output)
     return int(test_set.skipped > 0)
 
 
@@ -218,7 +226,7 @@ def _upscale(options):
         unwritten = upscaling.run(jobs, upscaler, bar.images)
     if written := len(jobs) - unwritten:
         place = os.path.commonpath([job.output for job in jobs])
-        print(f"done: {written} of {len(jobs)} photographs, {place}")
+        _show(f"done: {written} of {len(jobs)} photographs, {place}")
     return int(failed + unwritten > 0)
 
 
@@ -239,7 +247,7 @@ def _export(options):
     export.export(model, path, options.format)
     black, white = model.settings.lr_range
     layout = "float32 RGB [images, height, width, 3]"
-    print(f"{path}: takes {layout} from {black:g} to {white:g}")
+    _show(f"{path}: takes {layout} from {black:g} to {white:g}")
 
 
 def _models(texts):

@@ -90,7 +90,7 @@ def find(paths, root="."):
     found, folders = [], (Path(), Path(root), Path(root).parent)
     for path in [paths] if isinstance(paths, (str, os.PathLike)) else paths:
         places = dict.fromkeys(folder.absolute() / path for folder in folders)
-        existing = [place for place in places if place.exists()]
+        existing = [place for place in places if path and place.exists()]
         if not existing and not downloads.address(path):
             names = " or ".join(map(str, places))
             raise UserError(f"{path} does not exist: upload it as {names}.")

@@ -14,7 +14,7 @@ import keras
 import numpy as np
 from keras import applications, layers
 
-from srgan_tf import UserError, streams
+from srgan_tf import UserError, hdf5, safe, streams
 
 
 # ResNet-18 or -34 (He et al. 2016), with the layer names of timm.
@@ -152,7 +152,8 @@ def _network(name, wanted, source):
     try:
         _load(network, whole, name, source)
     except Exception as error:  # damaged files and failing networks raise many kinds
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
+        reason = reason.splitlines()[0].removeprefix(f"{source}: ").rstrip(".")
         advice = f"give complete weights, --weights {name}=FILE"
         raise UserError(f"{source or 'ImageNet'}: {reason}: {advice}") from error
     return network
@@ -167,6 +168,7 @@ def _load(network, whole, name, source):
             raise ValueError(f"download https://huggingface.co/timm/{name}.a1_in1k")
         from safetensors import numpy as safetensors  # an optional dependency
 
+        safe.size(source, 2**28)
         held = safetensors.load_file(source)
         parts = ("weight", "bias", "running_mean", "running_var")  # in Keras' order
         for layer in network.layers:
@@ -176,13 +178,19 @@ def _load(network, whole, name, source):
     elif source is None:
         trained = BACKBONES[name].build(weights="imagenet", include_top=False)
         whole.set_weights(trained.get_weights())
-    elif name == "vgg19":  # a part of the layers is enough, and no layer is skipped
-        network.set_weights([array * np.nan for array in network.get_weights()])
-        network.load_weights(source, by_name=True, skip_mismatch=False)
-        if lacks := [v.path for v in network.weights if np.isnan(v).any()]:
-            raise ValueError(f"it lacks {lacks[0]}")
+    elif str(source).endswith(".weights.h5"):  # of Keras 3
+        with hdf5.opened(source):
+            whole.load_weights(source)
     else:
-        whole.load_weights(source)
+        with hdf5.opened(source) as file:
+            held = hdf5.keras2_layers(file)
+            if name == "vgg19":  # a part of the layers is enough
+                needed = [layer.name for layer in network.layers if layer.weights]
+                if lacks := [each for each in needed if each not in held]:
+                    raise UserError(f"it lacks {lacks[0]}")
+                held, whole = {each: held[each] for each in needed}, network
+            found = [dataset for its in held.values() for dataset in its.values()]
+            hdf5.assign(found, whole.weights)
 
 
 def _randomize(variables):

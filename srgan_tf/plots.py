@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 
-from srgan_tf import UserError, atomic
+from srgan_tf import UserError, atomic, safe
 
 DPI = 120
 GAP = 6  # pixels between the pictures of a gallery
@@ -217,6 +217,7 @@ def _zoomed(picture, zoom):
 def _text(text, width):
     """A centered line of text, uint8 [22, width, 3], in letters that fit."""
     path = f"{matplotlib.get_data_path()}/fonts/ttf/DejaVuSans.ttf"
+    text = safe.printable(text, kept="")
     size = min(14, 14 * width / max(1, ImageFont.truetype(path, 14).getlength(text)))
     font, image = ImageFont.truetype(path, max(6, size)), Image.new("RGB", (width, 22))
     ImageDraw.Draw(image).text((width / 2, 11), text, "white", font, anchor="mm")

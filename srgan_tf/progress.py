@@ -5,6 +5,7 @@ import logging
 
 from tqdm import tqdm
 
+from srgan_tf import safe
 from srgan_tf.training import events, log
 
 SHOWN = {"perceptual": "loss", "d_real": "D(HR)", "d_fake": "D(SR)"}  # beside the bar
@@ -78,6 +79,6 @@ def show_messages(write):
     # TensorFlow advises against retracing, but every generator is traced once.
     logging.getLogger("tensorflow").setLevel(logging.ERROR)
     handler, library = logging.Handler(), logging.getLogger("srgan_tf")
-    handler.emit = lambda record: write(handler.format(record))
+    handler.emit = lambda x: write(safe.printable(handler.format(x), kept=""))
     library.handlers = [handler]
     library.setLevel(logging.INFO)

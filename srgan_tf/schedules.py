@@ -54,7 +54,7 @@ def stages(recipe, steps_per_epoch):
 
 def duration_steps(text, steps_per_epoch):
     """Steps of a duration such as "200 steps" or "1 epoch"."""
-    match = re.fullmatch(r"\s*(\d[\d_,]*)\s*(step|epoch)s?\s*", text)
+    match = re.fullmatch(r"\s*(\d[\d_,]{0,14})\s*(step|epoch)s?\s*", text)
     if not match:
         raise UserError(f'"{text}" is not a duration: write "200 steps" or "25 epochs"')
     count = int(re.sub("[_,]", "", match[1]))

@@ -11,6 +11,8 @@ import re
 
 from srgan_tf import UserError, schedules
 
+MOST_MEMORY = 80 * 2**30  # bytes of a device
+
 
 def _field(default, meaning, choices=None, least=None, under=math.inf):
     """A field with its meaning, its choices, or its bounds least <= value < under."""
@@ -113,7 +115,7 @@ def _typed(key, kind, text):
         value = [word.strip() for word in text.split(",") if word.strip()]
     if kind is tuple and isinstance(value, list):
         return tuple(value)
-    if kind is float and type(value) is int:
+    if kind is float and _is_finite(value):
         value = float(value)
     if type(value) is not kind:
         hints = {int: "a whole number", float: "a number", bool: "true or false"}
@@ -144,6 +146,12 @@ def check(recipe):
         size = getattr(recipe, name)
         if size % 4 or (size or recipe.patch_size) < 24:
             raise UserError(f"{name}={size}: it must be a multiple of 4, at least 24")
+    # What the discriminator's first layer gives, and the weights of its last but one.
+    channels, side = recipe.discriminator_filters, recipe.patch_size
+    needed = 4 * channels * side**2 * (recipe.batch_size + 32)
+    if needed > MOST_MEMORY:
+        sizes = "batch_size, patch_size or discriminator_filters"
+        raise UserError(f"a step needs over {MOST_MEMORY >> 30} GiB: reduce {sizes}")
     for stage in schedules.stages(recipe, 1):
         schedules.learning_rate(recipe.schedule(stage.name))
     for word in map(str, recipe.augment):
@@ -159,7 +167,8 @@ def check(recipe):
 
 
 def _is_finite(value):
-    return type(value) in (int, float) and math.isfinite(value)
+    # math.isfinite would fail for a whole number of 400 digits.
+    return type(value) in (int, float) and abs(value) < 1e300
 
 
 def describe(recipe):

@@ -61,10 +61,16 @@ def test_help_has_two_examples_that_parse(srgan, command):
         ("upscale nowhere.png", "nowhere.png"),
         ("upscale x --blend 0.5", "--with"),
         ("fly", "fly"),
+        ("train tiny --data ''", "empty"),
+        ("train tiny --data x --root ''", "--root"),
+        ("compare --hr x --output ''", "--output"),
+        ("upscale nowhere\x1b[31m.png", r"nowhere\x1b[31m.png"),
+        ("upscale x '--\x1b[31m\n'", r"\x1b[31m"),
+        ("upscale 'no\n\udce9.png'", r"no\n\udce9.png"),
     ],
 )
 def test_mistake_is_one_line_and_exit_code_2(srgan, arguments, subject):
-    code, output, error = srgan(*arguments.split())
+    code, output, error = srgan(*shlex.split(arguments))
     (line,) = error.strip().splitlines()
     assert (code, output) == (2, "")
     assert line.startswith("srgan: ") and subject in line

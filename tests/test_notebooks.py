@@ -285,7 +285,7 @@ def check_coco(book):
     assert book.text("training").startswith("measured: 4 steps, ")
     assert (book.shown("prepare"), book.shown("data")) == ([], ["jpeg"])
     assert book.shown("training") == ["plain", "jpeg"]
-    assert "4/4" in book.outputs("training")[0].data["text/plain"]
+    assert "4/4" in book.outputs("training")[1].data["text/plain"]
     assert "Trained.\nfinished: 2 epochs" in book.text("training")
     assert "PSNR-Y " in book.text("result")
     assert book.shown("result") == ["jpeg"]

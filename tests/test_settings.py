@@ -45,7 +45,13 @@ def test_settings_are_typed():
      ("adversarial_weight=NaN", "adversarial_weight"),
      ("fake_label=Infinity", "fake_label"), ('lr_range=["black", 1]', "lr_range"),
      ("lr_range=[1, 0]", "lr_range"), ("beta_1=1.0", "beta_1=1.0.*under 1"),
-     ("learning_rate=fast", "fast")],
+     ("learning_rate=fast", "fast"), ("adversarial_weight=1e400", "finite|number"),
+     (f"adversarial_weight=1{'0' * 400}", "number"), ("patch_size=40000", "GiB"),
+     (f"batch_size=1{'0' * 4000}", "GiB"),
+     (f'content={{"pixels": 1{"0" * 400}}}', "content"),
+     (f"lr_range=[0, 1{'0' * 400}]", "lr_range"), ("patch_size=4096", "patch_size"),
+     ("batch_size=1000000", "batch_size"), (f"gan=1{'0' * 5000} steps", "duration"),
+     ("discriminator_filters=100000", "discriminator_filters")],
 )  # fmt: skip
 def test_mistaken_settings_are_named(setting, subject):
     with pytest.raises(UserError, match=subject) as error:

@@ -62,7 +62,8 @@ def read_photograph(source, name=None):
             alpha = alpha and values.shape[2] == 4
             values = values[..., [2, 1, 0, 3][: 3 + alpha]]  # from BGR or BGRA
         else:
-            values = np.asarray(image.convert("RGBA" if alpha else "RGB"))
+            mode = "RGBA" if alpha else "RGB"
+            values = np.asarray(image if image.mode == mode else image.convert(mode))
     values = np.rot90(values, _QUARTER_TURNS.get(orientation, 0))
     values = values[:, ::-1] if orientation in (2, 4, 5, 7) else values
     fits = icc[16:20] == (b"GRAY" if grey else b"RGB ")  # one for CMYK does not
@@ -90,9 +91,10 @@ def _opened(data, name):
     """(Pillow image, one colour channel?, 16 bits?), not decoded; names what fails."""
     try:
         with Image.open(io.BytesIO(data), "r", _FORMATS) as image:
-            frames = getattr(image, "n_frames", 1)
-            if frames > 1 and image.format != "MPO":  # the photograph, then previews
-                raise ValueError(f"{frames} frames or pages")
+            with contextlib.suppress(EOFError):
+                if image.format != "MPO":  # the photograph, then previews
+                    image.seek(1)  # n_frames would read all, and those before each
+                    raise ValueError("several frames or pages")
             raw = image.tile[0][3] if image.format == "PNG" else ""  # as RGB;16B
             bits = getattr(image, "tag_v2", {}).get(ExifTags.Base.BitsPerSample, (8,))
             deep = "16B" in raw or (max(bits) == 16 and image.mode not in ("CMYK", "I"))

@@ -5,6 +5,7 @@ import dataclasses
 import errno
 import functools
 import hashlib
+import itertools
 import logging
 import os
 import pathlib
@@ -126,7 +127,7 @@ def _examine(entry):
 
 
 def _read_index(path):
-    if not path or not os.path.exists(path):
+    if not path or not os.path.isfile(path):
         return {}
     try:
         with open(path, **_TEXT) as file:
@@ -172,9 +173,10 @@ def list_photographs(path):
 
     Hidden files are ignored. Raises UserError for a path without images or a bad zip.
     """
-    path = pathlib.Path(path)
-    if not path.is_dir() and not path.is_file():  # a pipe could block for ever
-        raise UserError(f"{path} does not exist or is no regular file: check the path.")
+    given, path = path, pathlib.Path(path)  # an empty path is the current folder
+    if given == "" or not (path.is_dir() or path.is_file()):  # a pipe could block
+        name = str(given) or "an empty path"
+        raise UserError(f"{name} does not exist or is no regular file: check the path.")
     if path.is_dir():
         files = _files(path, set())
     elif path.suffix.lower() in photographs.EXTENSIONS:
@@ -185,7 +187,11 @@ def list_photographs(path):
     if not entries:
         kinds = ", ".join(photographs.EXTENSIONS)
         raise UserError(f"{path} holds no image: give files that end in {kinds}")
-    return sorted(entries, key=lambda entry: entry.name)
+    entries.sort(key=lambda entry: entry.name)
+    for one, other in itertools.pairwise(entries):
+        if one.name == other.name:  # all but one would be lost
+            raise UserError(f"{one.label} is in the zip more than once: zip it anew.")
+    return entries
 
 
 def make_entry(name, path, read=None, archive=None):

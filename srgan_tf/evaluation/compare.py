@@ -136,6 +136,9 @@ def compare(
         )
         for name, paths in hr.items()
     }  # fmt: skip
+    few = [name for name, each in test_sets.items() if len(each) < 2]
+    if few and not evaluator.quality:
+        raise UserError(f"{few[0]} has one image: FID needs at least two.")
     facts = {n: f"{models[n]}, step {x.settings.step}" for n, x in generators.items()}
     names, reports, rows = ["bicubic", *models, *precomputed], {}, {}
     count = max(GALLERY_ROWS, PAGE_ROWS // len(hr))

@@ -3,17 +3,21 @@
 The network is built here and only its weights are read: nothing of a file is executed.
 """
 
-import contextlib
 import dataclasses
+import functools
+import hashlib
 import io
+import json
+import logging
 import pathlib
 
 import h5py
-import keras
 import numpy as np
 
-from srgan_tf import UserError, atomic
+from srgan_tf import UserError, atomic, hdf5
 from srgan_tf.networks import generators
+
+logger = logging.getLogger(__name__)
 
 FORMAT_VERSION = 2  # 1 had low_range in place of lr_range
 _PACKAGE = pathlib.Path(__file__).parents[1]
@@ -46,7 +50,8 @@ def save_generator(model, path):
     with h5py.File(content, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs.update(dataclasses.asdict(model.settings))
-        write_variables(file.create_group("weights"), model.weights)
+        hdf5.write_variables(file.create_group("weights"), model.weights)
+        file.attrs["sha256"] = _digest(file)
     with atomic.atomic_write(path) as partial:
         partial.write_bytes(content.getbuffer())
 
@@ -57,111 +62,64 @@ def load_generator(path):
     Also from a Keras 2 `.h5` of the UpSampler generator (coco_g_model_2500.h5).
     Raises UserError for a file that is missing, damaged or holds no such generator.
     """
-    with _open(path) as file:
+    with hdf5.opened(path) as file:
         ours = "architecture" in file.attrs
-        values = _settings(file, path) if ours else _keras2_settings(file, path)
-    try:
-        settings = generators.GeneratorSettings(**values)
-    except (TypeError, ValueError) as error:  # a UserError is a ValueError
-        raise UserError(f"{path} holds no known generator: {error}") from error
-    model = generators.build_generator(settings)
-    with _open(path) as file:
+        try:
+            values = _settings(file) if ours else _keras2_settings(file)
+            settings = generators.GeneratorSettings(**values)
+        except (KeyError, TypeError, ValueError) as error:
+            raise UserError(f"it holds no known generator: {error}") from error
+        model = generators.build_generator(settings)
         if ours:
-            read_variables(file["weights"], model.weights, path)
+            hdf5.read_variables(file["weights"], model.weights)
         else:
-            _assign(_keras2_weights(file, path).values(), model.weights, path)
-    if not all(np.isfinite(weight).all() for weight in model.get_weights()):
-        raise UserError(f"{path} has weights that are not finite: train it again.")
+            hdf5.assign(_keras2_weights(file), model.weights)
+        if not all(np.isfinite(weight).all() for weight in model.get_weights()):
+            raise UserError("its weights are not finite: train it again.")
+        digest = file.attrs.get("sha256")
+        if digest is None:
+            _warn(path)
+        elif digest != _digest(file):
+            raise UserError("it is damaged (its SHA-256 differs): copy it again.")
     return model
 
 
-def write_variables(group, variables):
-    """Writes Keras variables into an h5py group, exactly, numbered in their order."""
-    for name, variable in zip(_stored_names(variables), variables, strict=True):
-        group.create_dataset(name, data=keras.ops.convert_to_numpy(variable))
+@functools.cache  # once for each file
+def _warn(path):
+    logger.warning("%s has no SHA-256: damage to its weights would not be seen", path)
 
 
-def read_variables(group, variables, path):
-    """Assigns what write_variables wrote: all of it, exactly, or nothing.
-
-    variables: of the same paths, shapes and dtypes, in the same order. path: of the
-    file, for messages. Raises UserError naming a variable that is missing, left over,
-    of another shape or dtype, compressed or in another file.
-    """
-    stored, names = _datasets(group, path), _stored_names(variables)
-    if differing := sorted({*stored} ^ {*names}):
-        raise UserError(f"{path} and the network differ in {differing[0]}.")
-    _assign([stored[name] for name in names], variables, path)
+def _digest(file):
+    """SHA-256 of the settings and weights that a file holds."""
+    held = {name: np.asarray(each).tolist() for name, each in file.attrs.items()}
+    held.pop("sha256", None)
+    state = hashlib.sha256(json.dumps(held, sort_keys=True).encode())
+    for name, dataset in hdf5.datasets(file["weights"]).items():
+        state.update(name.encode() + dataset[()].tobytes())
+    return state.hexdigest()
 
 
-def _stored_names(variables):
-    return [f"{i:03d}_{variable.path}" for i, variable in enumerate(variables)]
-
-
-def _assign(datasets, variables, path):
-    if len(datasets) != len(variables):
-        raise UserError(f"{path} has {len(datasets)} weights, not {len(variables)}.")
-    pairs = list(zip(datasets, variables, strict=True))
-    for found, wanted in pairs:
-        if found.shape != tuple(wanted.shape) or found.dtype != wanted.dtype:
-            needs = f"{wanted.path} needs {wanted.dtype} {tuple(wanted.shape)}"
-            raise UserError(f"{path}: {needs}, not {found.dtype} {found.shape}.")
-    for found, wanted in pairs:
-        wanted.assign(found[()])
-
-
-@contextlib.contextmanager
-def _open(path):
-    try:
-        with h5py.File(path, "r") as file:
-            yield file
-    except UserError:
-        raise
-    except Exception as error:  # HDF5 meets damage with nearly every type there is
-        fault = f"{path} is not a generator's .h5 file, or damaged ({error})"
-        raise UserError(f"{fault}: give a models/<run>.h5 of `srgan train`.") from error
-
-
-def _datasets(group, path):
-    """{name: h5py dataset} of all that lies in this very file, links not followed."""
-    found = {}
-
-    def visit(name, item):
-        if isinstance(item, h5py.Dataset):
-            small = item.id.get_storage_size() < item.nbytes  # could need all memory
-            if small or item.is_virtual or item.external:
-                raise UserError(f"{path}: {name} is compressed or in another file.")
-            found[name] = item
-
-    group.visititems(visit)
-    return found
-
-
-def _settings(file, path):
+def _settings(file):
     values = {name: np.asarray(value).tolist() for name, value in file.attrs.items()}
     version = values["format_version"]
     if version > FORMAT_VERSION:
-        raise UserError(f"{path} has format {version}: update srgan-tf to read it.")
+        raise UserError(f"its format is {version}: update srgan-tf to read it.")
     if version == 1:
         values["lr_range"] = values["low_range"]
     fields = dataclasses.fields(generators.GeneratorSettings)
     return {field.name: values[field.name] for field in fields}
 
 
-def _keras2_weights(file, path):
-    """{"conv2d_1/conv2d_1/kernel:0": h5py dataset}, in the network's order."""
-    group = file.get("model_weights", file)
-    stored, names = _datasets(group, path), []
-    for layer in group.attrs["layer_names"].astype(str):
-        its = group[layer].attrs["weight_names"].astype(str)
-        names += [f"{layer}/{name}" for name in its]
-    return {name: stored[name] for name in names}
+def _keras2_weights(file):
+    """The h5py datasets in the network's order."""
+    layers = hdf5.keras2_layers(file).values()
+    return [dataset for layer in layers for dataset in layer.values()]
 
 
-def _keras2_settings(file, path):
+def _keras2_settings(file):
     """Those of UpSampler's generator: its blocks and filters are counted."""
-    weights = _keras2_weights(file, path)
-    names, first = " ".join(weights), next(iter(weights.values()))
+    names = " ".join(name for its in hdf5.keras2_layers(file).values() for name in its)
     values = {"architecture": "upsampling", "batch_norm": "/gamma" in names}
     blocks = names.count("/alpha") - 1  # one PReLU each, and one before them
-    return values | {"residual_blocks": blocks, "filters": first.shape[-1]}
+    filters = _keras2_weights(file)[0].shape[-1]
+    return values | {"residual_blocks": blocks, "filters": filters}

@@ -31,10 +31,16 @@ class GeneratorSettings:
             if not holds:
                 raise UserError(f"{name} is {getattr(self, name)!r}, not {wanted}.")
 
+        for field in dataclasses.fields(self):  # a file may give values of any type
+            kind = (list, tuple) if field.name == "lr_range" else type(field.default)
+            wanted = f"of type {field.type.__name__}"
+            check(field.name, isinstance(getattr(self, field.name), kind), wanted)
         known = ", ".join(GENERATORS)
         check("architecture", self.architecture in GENERATORS, f"one of {known}")
         check("residual_blocks", self.residual_blocks in range(1, 65), "1 to 64")
         check("filters", self.filters in range(1, 513), "1 to 512")
+        size = self.residual_blocks * self.filters**2  # of EDSR's 32 blocks: 2**21
+        check("filters", size <= 2**21, "small enough for so many residual_blocks")
         fits = not (self.batch_norm and self.architecture == "compact")
         check("batch_norm", fits, "false for compact, which has none")
         black, white = map(float, self.lr_range)

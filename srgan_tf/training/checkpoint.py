@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import os
 import re
 import shutil
@@ -17,9 +18,8 @@ import shutil
 import h5py
 import numpy as np
 
-from srgan_tf import UserError
+from srgan_tf import UserError, hdf5, safe
 from srgan_tf.data import copies, sources
-from srgan_tf.networks import files
 
 logger = logging.getLogger(__name__)
 FORMAT_VERSION = 2
@@ -50,7 +50,7 @@ def save(folder, manifest, variables, loss_log):
         local = folder.local / f"new-{final.name}"
         with h5py.File(local, "w") as file:
             for name, its in variables.items():
-                files.write_variables(file.create_group(name), its)
+                hdf5.write_variables(file.create_group(name), its)
             file["loss_log"] = np.frombuffer(loss_log, np.uint8)
         hashed = {"size": local.stat().st_size, "sha256": _sha256(local)}
         manifest = {"format_version": FORMAT_VERSION, **manifest, "file": final.name}
@@ -113,9 +113,9 @@ def restore(path, variables):
 
     What it does not hold, a discriminator before its first stage, stays as it is.
     """
-    with h5py.File(path, "r") as file:
+    with hdf5.opened(path, largest=math.inf) as file:  # as long as its manifest says
         for name in variables.keys() & file.keys():
-            files.read_variables(file[name], variables[name], path)
+            hdf5.read_variables(file[name], variables[name])
         return file["loss_log"][()].tobytes()
 
 
@@ -140,6 +140,12 @@ def _delete_old(newest):
         if len(kept) == KEEP and _order(path) < _order(kept[-1]):
             with contextlib.suppress(FileNotFoundError):
                 _remove(path)
+
+
+def delete_all(folder):
+    """Deletes the checkpoints of the run that another of its name replaces."""
+    for path in folder.checkpoints.glob("checkpoint-*"):
+        _remove(path)
 
 
 def _remove(path):
@@ -180,7 +186,7 @@ def _manifest_text(manifest):
 def _damage(path, run_id):
     """What is wrong with a manifest's checkpoint, or ""; OSError of a failing mount."""
     try:
-        text = path.read_bytes()
+        text = safe.read_bytes(path)
         manifest = json.loads(text)
         if not isinstance(manifest, dict) or _manifest_text(manifest).encode() != text:
             return "its manifest is damaged"
@@ -189,11 +195,11 @@ def _damage(path, run_id):
         if manifest["run_id"] != run_id:
             return "it belongs to another run"
         weights = path.with_name(manifest["file"])
-        if weights.stat().st_size != manifest["size"]:
+        if safe.size(weights, math.inf) != manifest["size"]:
             return f"{weights.name} has another size than its manifest says"
         if _sha256(weights) != manifest["sha256"]:
             return f"{weights.name} is damaged (its SHA-256 differs)"
-    except (ValueError, KeyError):
+    except (ValueError, KeyError, TypeError, RecursionError):
         return "its manifest is damaged"
     except OSError as error:
         if error.errno in sources.PASSING:

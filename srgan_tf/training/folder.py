@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import socket
+import stat
 import tempfile
 import time
 from pathlib import Path
@@ -24,7 +25,7 @@ class RunFolder:
     """
 
     def __init__(self, root, name):
-        if "/" in name or name.startswith("."):
+        if "/" in name or name.startswith(".") or not name.isprintable():
             raise UserError(f'--run {name}: give a name without "/" and a leading dot')
         self.root, self.name = Path(root), name
         self.checkpoints = self.root / "models" / name
@@ -43,17 +44,26 @@ class RunFolder:
 
     @contextlib.contextmanager
     def lock(self):
-        """Holds the run for this process; UserError naming the one that holds it."""
-        self.local.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with open(self.local / "lock", "a+") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                file.seek(0)
+        """Holds the run for this process; UserError naming the one that holds it.
+
+        By the local folder, and by that of the checkpoints where its disk can lock: a
+        mounted Drive cannot, but another process may have another temporary folder.
+        """
+        with contextlib.ExitStack() as stack:
+            with self.local_disk():
+                file = stack.enter_context(open(self.local / "lock", "a+"))
+            file.seek(0)
+            holder = None if _locked(file) else file.read().strip()
+            with contextlib.suppress(OSError):  # of a root that fails write_info tells
+                self.checkpoints.mkdir(parents=True, exist_ok=True)
+                place = os.open(self.checkpoints, os.O_RDONLY)
+                stack.callback(os.close, place)
+                holder = holder if _locked(place) else holder or "another process"
+            if holder is not None:
                 raise UserError(
-                    f"{self.checkpoints} is being trained by {file.read().strip()}: "
-                    "stop that run, or give this one another name with --run"
-                ) from None
+                    f"{self.checkpoints} is being trained by {holder}: stop that run, "
+                    "or give this one another name with --run"
+                )
             file.truncate(0)
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
@@ -100,7 +110,8 @@ class RunFolder:
     @contextlib.contextmanager
     def local_disk(self):
         try:
-            self.local.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.local = _private(self.local.parent) / self.local.name
+            self.local.mkdir(exist_ok=True)
             yield
         except OSError as error:
             raise UserError(
@@ -114,3 +125,27 @@ class RunFolder:
             message = "%s fails (%s): the run goes on, its next save writes all anew"
             logger.warning(message, self.root, error.strerror or error)
         self.failing = True
+
+
+def _locked(file):
+    """Locks an open file or folder; False if another process holds it."""
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # of a disk that cannot lock
+        pass
+    return True
+
+
+def _private(path):
+    """The folder, if it is this user's and no link; else a fresh one, by any name."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700, parents=True)
+    facts = path.lstat()
+    if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid():
+        path.chmod(0o700)
+        return path
+    fresh = Path(tempfile.mkdtemp(prefix="srgan_tf-"))
+    logger.warning("%s is not this user's folder: %s is used instead", path, fresh)
+    return fresh

@@ -5,10 +5,9 @@ import dataclasses
 import io
 import json
 import logging
-import pathlib
 import re
 
-from srgan_tf import UserError
+from srgan_tf import UserError, safe
 
 COLUMNS = (
     "epoch", "step", "stage", "seconds", "images_per_second", "learning_rate",
@@ -35,7 +34,7 @@ def read_loss_log(path):
     have is None. UpSampler's lines that do not match are skipped, with a warning.
     Raises UserError if the file is no loss log, OSError if it cannot be read.
     """
-    return parse_loss_log(pathlib.Path(path).read_text("utf-8-sig", "replace"), path)
+    return parse_loss_log(safe.read_bytes(path).decode("utf-8-sig", "replace"), path)
 
 
 def parse_loss_log(text, name="the log"):
@@ -47,7 +46,10 @@ def parse_loss_log(text, name="the log"):
 
 
 def _csv_rows(lines, name):
-    header, *rows = csv.reader(lines)
+    try:
+        header, *rows = csv.reader(lines)
+    except csv.Error as error:
+        raise UserError(f"{name} is no loss log ({error}).") from None
     for number, cells in enumerate(rows, 2):
         try:
             yield _row(dict(zip(header, cells, strict=True)))

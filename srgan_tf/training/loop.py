@@ -3,10 +3,12 @@
 import dataclasses
 import logging
 import math
+import os
 import time
 
 from srgan_tf import UserError, schedules, settings
 from srgan_tf.data import batches, sources, split
+from srgan_tf.networks import files
 from srgan_tf.training import (
     checkpoint,
     events,
@@ -44,6 +46,7 @@ class Run:
     best: dict = dataclasses.field(default_factory=dict)  # {metric: [value, step]}
     saved: int = 0  # the step of the newest checkpoint; 0: there is none
     ready: bool = True  # False if an error or a second Ctrl-C broke a step off
+    anew: bool = False  # whether it replaces a run of its name, once it trains
 
     @property
     def name(self):
@@ -67,17 +70,19 @@ class Run:
 
 def prepare(
     recipe, data, validation_data=(), root=".", name="", seed=0, weights=None,
-    memory=2 * 2**30, writes_index=True,
+    memory=2 * 2**30, writes_index=True, restart=False,
 ):  # fmt: skip
     """Finds and splits the photographs, builds the networks, restores: a Run.
 
     data, validation_data: folders, zips and images. root: where the run leaves its
     files. name: the recipe's, if empty. weights: see features.build_extractor. memory:
-    bytes of decoded photographs to keep. Only the index of the photographs is written.
+    bytes of decoded photographs to keep. restart: replace the run of this name, if any,
+    by a new one. Only the index of the photographs is written.
     Raises UserError for whatever the user must fix before training can start.
     """
     run_folder = folder.RunFolder(root, name or recipe.name)
-    info = record.read_info(run_folder)
+    info = record.read_info(run_folder)  # refuses to replace what it cannot read
+    info = None if restart else info
     index = run_folder.index if writes_index else None
     patch, measured = recipe.patch_size, recipe.validation_size or recipe.patch_size
     if recipe.patches == "resize":
@@ -101,9 +106,16 @@ def prepare(
         schedules.stages(recipe, patches.steps_per_epoch),
         step.build(recipe, seed, weights),
     )  # fmt: skip
+    run.anew = restart
     if info:
         record.check_settings(run, info)
         restore(run)
+    if info and not run.step:
+        done = files.load_generator(run_folder.generator).settings.step
+        raise UserError(
+            f"{run_folder.generator} has finished {done} of {run.last_step} steps, but "
+            "its checkpoints are gone: give another --run, or --restart to replace it"
+        )
     return run
 
 
@@ -153,7 +165,11 @@ def train(run, report=lambda event: None):
     """
     with run.folder.lock(), interrupts.Interrupts() as interrupt:
         _check_ready(run)
-        restore(run)  # another process may have trained on since
+        if run.anew:
+            checkpoint.delete_all(run.folder)
+            run.anew = False
+        else:
+            restore(run)  # another process may have trained on since
         hardware.make_deterministic(run.recipe.deterministic)
         record.write_info(run)
         if run.step == run.last_step:  # perhaps killed after its last checkpoint
@@ -210,7 +226,7 @@ def _train_stage(run, stage, interrupt, report):
 
 def _check_ready(run):
     """UserError if a step was broken off, or another process began this run since."""
-    info = record.read_info(run.folder)
+    info = None if run.anew else record.read_info(run.folder)
     if not run.ready or (info and info["run_id"] != run.run_id):
         raise UserError(
             f"{run.folder.info}: the run was stopped amid a step, or begun by another "
@@ -253,6 +269,8 @@ def save(run, report=lambda event: None):
         "versions": status.versions(),
     }
     run.folder.write_missing()
+    if not os.path.exists(run.folder.info):  # somebody deleted the root
+        record.write_info(run, required=False)
     loss_log = log.format_loss_log(run.rows).encode()
     path = checkpoint.save(run.folder, manifest, run.state.variables(), loss_log)
     run.saved = run.step if path else run.saved

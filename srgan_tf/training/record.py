@@ -8,7 +8,7 @@ import math
 
 import keras
 
-from srgan_tf import UserError, plots
+from srgan_tf import UserError, plots, safe
 from srgan_tf.data import photographs
 from srgan_tf.networks import files
 from srgan_tf.settings import Recipe
@@ -27,9 +27,11 @@ def read_info(folder):
         saved = list(folder.checkpoints.glob("checkpoint-*.json"))
         if not (saved or folder.info.exists()):
             return None
-        info = json.loads(folder.info.read_text("utf-8"))
-        info["split"], info["recipe"], info["seed"], info["precision"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        info = json.loads(safe.read_bytes(folder.info))
+        {**info["recipe"]}, info["seed"], info["precision"]
+        for side in ("train", "validation"):
+            [name + sha256 + "" for name, sha256 in info["split"][side]]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         reason = getattr(error, "strerror", None) or "it is damaged"
         raise UserError(
             f"{folder.info} cannot be read ({reason}): see that the root is mounted, "
@@ -63,8 +65,11 @@ def check_settings(run, info):
         )
 
 
-def write_info(run):
-    """Writes what a run begins with; UserError if the root cannot be written."""
+def write_info(run, required=True):
+    """Writes what a run begins with; UserError if the root cannot be written.
+
+    required: False leaves that to the next save.
+    """
     folder, lines = run.folder, []
     for network in run.state.networks():  # summary() would also print to a notebook
         lines.append(f"\n{network.name}: {network.count_params():,} parameters")
@@ -82,8 +87,8 @@ def write_info(run):
         "data_hash": run.split.data_hash,
         "split": run.split.description,
     }
-    folder.write_text(folder.summary, "\n".join(lines) + "\n", required=True)
-    folder.write_text(folder.info, json.dumps(info, indent=1) + "\n", required=True)
+    folder.write_text(folder.summary, "\n".join(lines) + "\n", required)
+    folder.write_text(folder.info, json.dumps(info, indent=1) + "\n", required)
     write_loss_log(run)
 
 

@@ -44,6 +44,8 @@ def test_paths_without_an_image_are_named(tmp_path, make):
     for name in ("empty", "none", "text.txt", "a.zip"):
         with pytest.raises(UserError, match=name):
             sources.find_images([tmp_path / name])
+    with pytest.raises(UserError, match="an empty path"):
+        sources.find_images([""])
 
 
 def test_small_images_are_left_out(tmp_path, make, caplog):
@@ -169,6 +171,16 @@ def test_members_that_lead_out_are_refused(name, tmp_path, make):
     path = make.zip(tmp_path / "a.zip", {"good.png": make.png(0), name: b""})
     with pytest.raises(UserError, match=r"a\.zip is unsafe"):
         sources.find_images(path)
+
+
+@pytest.mark.filterwarnings("ignore:Duplicate name")
+def test_a_zip_with_one_name_three_times_is_refused(tmp_path, make):
+    path = make.zip(tmp_path / "a.zip", {"b.png": make.png(0)})
+    with zipfile.ZipFile(path, "a") as archive:
+        for seed in (1, 2):
+            archive.writestr("b.png", make.png(seed))
+    with pytest.raises(UserError, match=r"a\.zip/b\.png is in the zip more than once"):
+        sources.list_photographs(path)
 
 
 def test_damaged_encrypted_and_unusual_zips_and_links_are_refused(tmp_path, make):

@@ -47,6 +47,23 @@ def test_the_files_of_a_comparison_and_of_several(measured, two, tmp_path):
     assert (folder / "compare.csv").read_text().count("\ntwo,") == 2
 
 
+def test_names_of_any_bytes_lose_no_result(hr, srgan, tmp_path):
+    for number, path in enumerate(sorted(hr.iterdir())[:3]):
+        name = ("new\nline.png", "\x1b[31mred.png", "bytes\udce9.png")[number]
+        (tmp_path / "\udce9").mkdir(exist_ok=True)
+        (tmp_path / "\udce9" / name).write_bytes(path.read_bytes())
+    folder, out = tmp_path / "\udce9", tmp_path / "out\udce9"
+    words = "compare", "--hr", folder, "--precomputed", f"\x1b\udce9={folder}"
+    code, text, _ = srgan(*words, "--features", "none", "-o", out)
+    assert code == 0 and "\x1b" not in text and r"\x1b\udce9" in text
+    assert len(list(out.iterdir())) == 5 and strict(out / "compare.json")["images"] == 3
+    code, text, _ = srgan("gallery", "--hr", folder, "-o", out / "\x07.png")
+    assert code == 0 and r"out\udce9/\x07.png" in text
+    for name in ("\udce9.csv", "\x1b\n.csv"):
+        (tmp_path / name).write_text("epoch,perceptual\n1,2\n2,3\n")
+        assert srgan("plot", tmp_path / name)[0] == 0
+
+
 def test_tables_hold_results_differences_protocol_and_warnings(measured):
     text, page = report.table(measured[0]), report.html(measured[0])
     paper = report.markdown(measured[0])
@@ -186,6 +203,8 @@ def test_fid_py_of_folders_and_a_model(hr, models, draw, scenes, fid, tmp_path):
     assert "others shows other images" in content["warnings"][-1]
     assert list(content["results"]) == ["bicubic", "A", "small", "others"]
     assert all(cells["fid"] > 0 for cells in content["results"].values())
+    code, _, error = fid(hr, names[1], "--limit", 1, "--features", "random")
+    assert code == 2 and "one image" in error
 
 
 def test_fid_py_takes_the_two_models_by_default(hr, fid, tmp_path, monkeypatch):

@@ -137,6 +137,19 @@ def test_another_runs_and_another_format_are_named_and_passed_over(
     assert "format 99" in caplog.text
 
 
+@pytest.mark.parametrize("suffix", [".h5", ".json"])
+@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
+def test_what_is_no_file_is_named_and_passed_over(
+    folder, variables, make, suffix, caplog
+):
+    before = save(folder, variables, 1)
+    path = save(folder, variables, 2).with_suffix(suffix)
+    path.unlink()
+    make(path)
+    assert newest(folder) == before
+    assert path.stem in caplog.text and "no regular file" in caplog.text
+
+
 def test_what_is_not_newer_is_not_read(folder, variables, monkeypatch):
     path = save(folder, variables, 7)
     assert checkpoint.newest(folder, "1", after=6)[0] == path

@@ -81,3 +81,44 @@ def test_a_run_is_held_once(folder):
         (folder.local / "new-left-behind").touch()
     with second.lock():
         assert not (folder.local / "new-left-behind").exists()
+        assert folder.local.parent.stat().st_mode & 0o777 == 0o700
+
+
+def test_a_run_is_held_once_from_two_temporary_folders(folder, monkeypatch, tmp_path):
+    with folder.lock():
+        monkeypatch.setattr(folders.tempfile, "gettempdir", lambda: str(tmp_path / "b"))
+        with pytest.raises(UserError, match="another process"):
+            folders.RunFolder(folder.root, "run").lock().__enter__()
+
+
+def test_a_root_that_cannot_lock_is_locked_by_the_local_folder(folder, monkeypatch):
+    def flock(file, how, locking=folders.fcntl.flock):
+        if isinstance(file, int):  # the root's
+            raise OSError(errno.ENOTSUP, "Operation not supported")
+        locking(file, how)
+
+    monkeypatch.setattr(folders.fcntl, "flock", flock)
+    with folder.lock(), pytest.raises(UserError, match="process"):
+        folders.RunFolder(folder.root, "run").lock().__enter__()
+
+
+@pytest.mark.parametrize("plant", ["link", "file", "other owner"])
+def test_a_local_folder_that_is_not_ours_is_not_used(
+    plant, folder, tmp_path, monkeypatch, caplog
+):
+    planted, others = folder.local.parent, tmp_path / "others"
+    others.mkdir()
+    planted.parent.mkdir()
+    if plant == "link":
+        planted.symlink_to(others)
+    elif plant == "file":
+        planted.touch()
+    else:
+        planted.mkdir()
+        facts = os.lstat(planted)
+        monkeypatch.setattr(folders.os, "getuid", lambda: facts.st_uid + 1)
+    fresh = tmp_path / "fresh"
+    monkeypatch.setattr(folders.tempfile, "mkdtemp", lambda **_: fresh.mkdir() or fresh)
+    with folder.local_disk():
+        assert folder.local.parent == fresh and str(planted) in caplog.text
+    assert not list(others.iterdir())

@@ -5,6 +5,7 @@ import json
 import logging
 import math
 import os
+import pathlib
 import shutil
 import signal
 from unittest import mock
@@ -272,6 +273,22 @@ def test_a_finished_run_is_done_at_once(scenes, whole, copy, monkeypatch):
     assert same_record(copy, whole[0])
 
 
+def test_a_finished_run_without_checkpoints_is_replaced_only_by_restart(
+    scenes, whole, copy
+):
+    shutil.rmtree(copy / "models/tiny")
+    finished = (copy / "models/tiny.h5").read_bytes()
+    with pytest.raises(UserError, match=r"tiny\.h5 has finished 7 of 7.*--restart"):
+        prepare(scenes, copy)
+    assert (copy / "models/tiny.h5").read_bytes() == finished
+    run = prepare(scenes, copy, seed=4, restart=True)
+    assert loop.train(run, stop_at(1)) == signal.SIGINT
+    assert loop.train(run, stop_at(2)) == signal.SIGINT  # it goes on
+    assert prepare(scenes, copy, seed=4).step == 2
+    assert loop.train(prepare(scenes, copy, restart=True)) is None
+    assert same_record(copy, whole[0])
+
+
 def test_a_lengthened_stage_equals_one_that_was_longer_from_the_start(
     scenes, whole, tmp_path
 ):
@@ -366,14 +383,23 @@ def test_a_loss_that_is_not_finite_stops_within_the_step(scenes, tmp_path, monke
 
 def test_missing_or_damaged_info_is_not_guessed(scenes, copy):
     info = copy / "info/tiny.json"
-    info.write_text("{")
-    with pytest.raises(UserError, match=r"info/tiny\.json .*damaged"):
+    facts = json.loads(info.read_text())
+    one = {"train": [["a.png", 1]], "validation": []}
+    for other in ("{", "[]", "1", '"a"', "[" * 10**5, facts | {"recipe": 1},
+                  facts | {"split": []}, facts | {"split": one}):  # fmt: skip
+        info.write_text(other if isinstance(other, str) else json.dumps(other))
+        with pytest.raises(UserError, match=r"info/tiny\.json .*damaged"):
+            prepare(scenes, copy)
+    info.unlink()
+    os.mkfifo(info)
+    with pytest.raises(UserError, match=r"info/tiny\.json .*regular"):
         prepare(scenes, copy)
     info.unlink()
     with pytest.raises(UserError, match=r"info/tiny\.json .*No such file"):
         prepare(scenes, copy)
     shutil.rmtree(copy / "models/tiny")  # as of a model that the project ships
-    shipped = {"split": {}, "recipe": {}, "seed": 0, "precision": "float32"}
+    split = {"train": [], "validation": []}
+    shipped = {"split": split, "recipe": {}, "seed": 0, "precision": "float32"}
     info.write_text(json.dumps(shipped))
     with pytest.raises(UserError, match=r"models/tiny\.h5"):
         prepare(scenes, copy)
@@ -402,7 +428,7 @@ def test_a_root_that_does_not_answer_is_one_line(scenes, tmp_path, monkeypatch):
             return os.path.exists(path)
         raise OSError(errno.ENOTCONN, "Transport endpoint is not connected", path)
 
-    monkeypatch.setattr(record.log.pathlib.Path, "exists", failing)
+    monkeypatch.setattr(pathlib.Path, "exists", failing)
     with pytest.raises(UserError, match=r"tiny\.json .*Transport"):
         prepare(scenes, tmp_path)
 
@@ -434,6 +460,18 @@ def test_a_root_that_comes_back_has_everything_at_the_next_save(
     assert str(tmp_path) in caplog.text
     assert not run.missing
     assert same_record(tmp_path, whole[0])
+    assert prepare(scenes, tmp_path).step == 7
+
+
+def test_a_root_that_is_deleted_is_written_again(scenes, whole, tmp_path):
+    def report(event):
+        if isinstance(event, events.Step) and event.number == 4:
+            shutil.rmtree(tmp_path)
+
+    assert train(scenes, tmp_path, report=report) is None
+    shutil.copytree(whole[0] / "output", tmp_path / "output", dirs_exist_ok=True)
+    assert same_record(tmp_path, whole[0])
+    assert (tmp_path / "info/tiny_summary.txt").exists()
     assert prepare(scenes, tmp_path).step == 7
 
 
