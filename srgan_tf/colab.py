@@ -80,15 +80,26 @@ def find(paths, root="."):
     return copies.local(found)
 
 
+def choose_backend():
+    """Has Keras use JAX on a TPU, or where there is no TensorFlow.
+
+    Call it before Keras is imported. KERAS_BACKEND stays as it is, if it is set.
+    """
+    find_spec = importlib.util.find_spec
+    if find_spec("libtpu") or not find_spec("tensorflow"):
+        os.environ.setdefault("KERAS_BACKEND", "jax")
+
+
 def hardware():
     """What this machine trains on, the versions and the precision: three lines."""
     from srgan_tf.training import hardware
 
     facts = hardware.facts()
-    device = facts["gpu"] or (
+    device = facts["device"] or (
         f"CPU, {os.cpu_count()} cores, no GPU: enough for small tests. "
         'On Colab choose "Runtime > Change runtime type > T4 GPU" first.'
     )
     device += f", {facts['memory'] / 1e9:.1f} GB" if facts["memory"] else ""
-    versions = "TensorFlow {tensorflow}, Keras {keras}\nprecision auto: {precision}"
-    return f"{device}\n{versions.format(**facts)}"
+    names = {"tensorflow": "TensorFlow", "jax": "JAX", "keras": "Keras"}
+    versions = ", ".join(f"{names[key]} {facts[key]}" for key in names if key in facts)
+    return f"{device}\n{versions}\nprecision auto: {facts['precision']}"

@@ -126,12 +126,12 @@ def test_data_on_drive_are_copied(machine, tmp_path, monkeypatch):
 
 
 def test_hardware_is_described(monkeypatch):
-    facts = {"gpu": "Tesla T4", "memory": 15 * 2**30, "tensorflow": "2.20.0"}
+    facts = {"device": "Tesla T4", "memory": 15 * 2**30, "tensorflow": "2.20.0"}
     facts |= {"keras": "3.13.2", "precision": "mixed_float16"}
     monkeypatch.setattr(hardware, "facts", lambda: facts)
     text = "Tesla T4, 16.1 GB\nTensorFlow 2.20.0, Keras 3.13.2\n"
     assert colab.hardware() == f"{text}precision auto: mixed_float16"
-    facts |= {"gpu": None, "memory": None}
+    facts |= {"device": None, "memory": None}
     assert "no GPU" in colab.hardware() and "Change runtime type" in colab.hardware()
 
 

@@ -100,7 +100,11 @@ def _assign(datasets, variables, path):
         raise UserError(f"{path} has {len(datasets)} weights, not {len(variables)}.")
     pairs = list(zip(datasets, variables, strict=True))
     for found, wanted in pairs:
-        if found.shape != tuple(wanted.shape) or found.dtype != wanted.dtype:
+        fits = found.dtype == wanted.dtype or (
+            # Counts of steps: int64 with TensorFlow, int32 with JAX.
+            found.dtype.kind == "i" and wanted.dtype.startswith("int")
+        )
+        if found.shape != tuple(wanted.shape) or not fits:
             needs = f"{wanted.path} needs {wanted.dtype} {tuple(wanted.shape)}"
             raise UserError(f"{path}: {needs}, not {found.dtype} {found.shape}.")
     for found, wanted in pairs:

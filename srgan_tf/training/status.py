@@ -6,13 +6,11 @@ import subprocess
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from srgan_tf import __version__
 from srgan_tf.data import batches
-from srgan_tf.training import step
+from srgan_tf.training import hardware, state
 
 
 def describe(run):
@@ -41,7 +39,7 @@ def dry_run(run, seconds=10.0):
     It trains in memory, and so spoils the state: use the run for nothing else.
     """
     stage, count = run.stages[-1], run.batches.steps_per_epoch
-    train_step = step.compile_step(stage, run.state, run.recipe, run.seed)
+    train_step = state.compile_step(stage, run.state, run.recipe, run.seed)
 
     def timed(batch):
         started = time.perf_counter()
@@ -99,7 +97,6 @@ def versions():
         "srgan_tf": __version__,
         "commit": commit or None,
         "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
+        **hardware.versions(),
         "numpy": np.__version__,
     }

@@ -24,7 +24,7 @@ def test_facts_of_a_gpu(monkeypatch, tmp_path, capability, policy):
     monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
     facts = hardware.facts()
     assert facts["precision"] == policy
-    assert (facts["gpu"], facts["memory"]) == ("Tesla X", 15360 * 2**20)
+    assert (facts["device"], facts["memory"]) == ("Tesla X", 15360 * 2**20)
     for text in ("exit 9", "echo"):  # no driver; no answer
         tool.write_text(f"#!/bin/sh\n{text}\n")
         assert hardware.facts()["memory"] is None
@@ -32,5 +32,5 @@ def test_facts_of_a_gpu(monkeypatch, tmp_path, capability, policy):
 
 def test_facts_without_a_gpu():
     facts = hardware.facts()
-    assert (facts["gpu"], facts["memory"]) == (None, None)
+    assert (facts["device"], facts["memory"]) == (None, None)
     assert facts["precision"] == "float32"
