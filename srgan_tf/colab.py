@@ -86,8 +86,10 @@ def choose_backend():
     Call it before Keras is imported. KERAS_BACKEND stays as it is, if it is set.
     """
     find_spec = importlib.util.find_spec
+    if "KERAS_BACKEND" in os.environ:
+        return
     if find_spec("libtpu") or not find_spec("tensorflow"):
-        os.environ.setdefault("KERAS_BACKEND", "jax")
+        os.environ["KERAS_BACKEND"] = "jax"
 
 
 def hardware():

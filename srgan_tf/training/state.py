@@ -2,9 +2,11 @@
 
 import contextlib
 import dataclasses
+import random
 import re
 
 import keras
+import numpy as np
 
 from srgan_tf import UserError, features, losses, schedules, streams
 from srgan_tf.networks import discriminator as discriminators
@@ -53,7 +55,7 @@ def build(recipe, seed, weights=None):
     weights: see features.build_extractor. UserError if a content loss or start misfits.
     """
     stages = {stage.name for stage in schedules.stages(recipe, 1)}
-    keras.utils.set_random_seed(seed)
+    random.seed(seed)  # from which Keras draws the seeds of its initializers
     chosen = generators.GeneratorSettings(
         recipe.generator, recipe.residual_blocks, recipe.filters, recipe.batch_norm,
         recipe.lr_range, recipe.name,
@@ -129,7 +131,7 @@ def forget_moments(optimizer):
     adam = getattr(optimizer, "inner_optimizer", optimizer)
     for variable in adam.variables:
         if variable is not adam.learning_rate:
-            variable.assign(keras.ops.zeros_like(variable))
+            variable.assign(np.zeros(variable.shape, variable.dtype))
 
 
 def compile_step(stage, state, recipe, seed):
