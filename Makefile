@@ -13,13 +13,17 @@ EXECUTE = .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
 	--ClearMetadataPreprocessor.preserve_nb_metadata_mask=accelerator
 NOTEBOOKS = SRGAN_coco SRGAN_celeba compare ablations
 
-.PHONY: test test-colab demo lint proofs notebooks clean
+.PHONY: test test-colab test-jax demo lint proofs notebooks clean
 
 test: .venv/installed
 	.venv/bin/python -m pytest
 
 test-colab: .venv-colab/installed
 	.venv-colab/bin/python -m pytest
+
+# With TensorFlow and JAX, so that one can be compared with the other.
+test-jax: .venv-jax/installed
+	.venv-jax/bin/python -m pytest -n 0 tests/training/test_step_jax.py
 
 demo: .venv/installed
 	.venv/bin/python demo/demo.py
@@ -42,6 +46,11 @@ notebooks: .venv/installed
 	.venv/bin/python -m pip install --quiet --editable ".[test]"
 	touch $@
 
+.venv-jax/installed: pyproject.toml requirements.txt
+	$(PYTHON) -m venv .venv-jax
+	.venv-jax/bin/python -m pip install --quiet --editable ".[test,jax]"
+	touch $@
+
 .venv-colab/installed: pyproject.toml requirements.txt
 	$(PYTHON) -m venv .venv-colab
 	.venv-colab/bin/python -m pip install --quiet $(COLAB) pytest pytest-xdist
@@ -49,4 +58,4 @@ notebooks: .venv/installed
 	touch $@
 
 clean:
-	rm -rf .venv .venv-colab demo/run
+	rm -rf .venv .venv-colab .venv-jax demo/run

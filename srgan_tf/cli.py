@@ -10,7 +10,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from srgan_tf import UserError, arguments, progress, recipes, safe, settings
+from srgan_tf import UserError, arguments, colab, progress, recipes, safe, settings
 from srgan_tf.training import events
 
 SHOWN = ("perceptual", "discriminator", "psnr_y", "ssim_y")  # of an epoch
@@ -28,6 +28,7 @@ def run(options, program="srgan"):
 
     0: done, 1: some files failed, 2: a mistake to fix, 128 + n: stopped by signal n.
     """
+    colab.choose_backend()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     warnings.filterwarnings("ignore", module="PIL")

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from srgan_tf import UserError, progress
 from srgan_tf.data import copies, downloads
-from srgan_tf.networks import files
 
 FULL = 100e6  # bytes: a Drive with less cannot be used
 
@@ -50,6 +49,8 @@ def root(folder="SRGAN", elsewhere=".", without_drive=False):
 
 def model(run, root="."):
     """(a run's generator, its info) in `root`, or (the shipped generator, None)."""
+    from srgan_tf.networks import files  # imports Keras, for which a backend is chosen
+
     trained = Path(root) / "models" / f"{run}.h5"
     if trained.exists():
         return str(trained), str(Path(root) / "info" / f"{run}.json")
@@ -99,15 +100,28 @@ def find(paths, root="."):
         return copies.local([downloads.fetch(path, bar.bytes) for path in found])
 
 
+def choose_backend():
+    """Has Keras use JAX on a TPU, or where there is no TensorFlow.
+
+    Call it before Keras is imported. KERAS_BACKEND stays as it is, if it is set.
+    """
+    find_spec = importlib.util.find_spec
+    if "KERAS_BACKEND" in os.environ:
+        return
+    if find_spec("libtpu") or not find_spec("tensorflow"):
+        os.environ["KERAS_BACKEND"] = "jax"
+
+
 def hardware():
     """What this machine trains on, the versions and the precision: three lines."""
     from srgan_tf.training import hardware
 
     facts = hardware.facts()
-    device = facts["gpu"] or (
+    device = facts["device"] or (
         f"CPU, {os.cpu_count()} cores, no GPU: enough for small tests. "
         'On Colab choose "Runtime > Change runtime type > T4 GPU" first.'
     )
     device += f", {facts['memory'] / 1e9:.1f} GB" if facts["memory"] else ""
-    versions = "TensorFlow {tensorflow}, Keras {keras}\nprecision auto: {precision}"
-    return f"{device}\n{versions.format(**facts)}"
+    names = {"tensorflow": "TensorFlow", "jax": "JAX", "keras": "Keras"}
+    versions = ", ".join(f"{names[key]} {facts[key]}" for key in names if key in facts)
+    return f"{device}\n{versions}\nprecision auto: {facts['precision']}"

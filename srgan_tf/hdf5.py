@@ -106,7 +106,10 @@ def assign(datasets, variables):
         raise UserError(f"it has {len(datasets)} weights, not {len(variables)}.")
     pairs = list(zip(datasets, variables, strict=True))
     for found, wanted in pairs:
-        if found.shape != tuple(wanted.shape) or found.dtype != wanted.dtype:
+        # Counts of steps are int64 with TensorFlow, int32 with JAX.
+        counts = found.dtype.kind == "i" and wanted.dtype.startswith("int")
+        fits = counts or found.dtype == wanted.dtype
+        if found.shape != tuple(wanted.shape) or not fits:
             needs = f"{wanted.path} needs {wanted.dtype} {tuple(wanted.shape)}"
             raise UserError(f"{needs}, not {found.dtype} {found.shape}.")
     for found, wanted in pairs:

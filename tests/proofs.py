@@ -197,7 +197,8 @@ def prove_step(times=20):
     import numpy as np
 
     from srgan_tf import recipes, schedules, settings
-    from srgan_tf.training import hardware, step
+    from srgan_tf.training import hardware
+    from srgan_tf.training import state as states
 
     hardware.make_deterministic("true")
     changes = [
@@ -206,9 +207,9 @@ def prove_step(times=20):
         'content={"pixels": 1.0, "vgg19/block2_conv2": 1e-4}',
     ]  # fmt: skip
     recipe = settings.with_settings(recipes.get_recipe("tiny"), changes)
-    state = step.build(recipe, 0, {"vgg19": "random"})
+    state = states.build(recipe, 0, {"vgg19": "random"})
     stage = schedules.stages(recipe, 1)[-1]
-    train_step = step.compile_step(stage, state, recipe, seed=0)
+    train_step = states.compile_step(stage, state, recipe, seed=0)
     hr = np.random.default_rng(0).integers(0, 256, (4, 96, 96, 3), np.uint8)
     variables = [each for part in state.variables().values() for each in part]
     start = [each.numpy() for each in variables]

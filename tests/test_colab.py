@@ -156,13 +156,37 @@ def test_data_on_drive_are_copied(machine, tmp_path, monkeypatch):
 
 
 def test_hardware_is_described(monkeypatch):
-    facts = {"gpu": "Tesla T4", "memory": 15 * 2**30, "tensorflow": "2.20.0"}
+    facts = {"device": "Tesla T4", "memory": 15 * 2**30, "tensorflow": "2.20.0"}
     facts |= {"keras": "3.13.2", "precision": "mixed_float16"}
     monkeypatch.setattr(hardware, "facts", lambda: facts)
     text = "Tesla T4, 16.1 GB\nTensorFlow 2.20.0, Keras 3.13.2\n"
     assert colab.hardware() == f"{text}precision auto: mixed_float16"
-    facts |= {"gpu": None, "memory": None}
+    del facts["tensorflow"]
+    facts |= {"device": "TPU v5 lite, 8 of them", "memory": None, "jax": "0.10.2"}
+    assert colab.hardware().startswith("TPU v5 lite, 8 of them\nJAX 0.10.2, Keras")
+    facts |= {"device": None, "memory": None}
     assert "no GPU" in colab.hardware() and "Change runtime type" in colab.hardware()
+
+
+@pytest.mark.parametrize(
+    ("there", "given", "backend"),
+    [
+        ({"tensorflow", "jax"}, None, None),
+        ({"tensorflow", "jax", "libtpu"}, None, "jax"),
+        ({"jax"}, None, "jax"),
+        ({"jax", "libtpu"}, "torch", "torch"),
+    ],
+)
+def test_jax_is_chosen_on_a_tpu_and_without_tensorflow(
+    monkeypatch, there, given, backend
+):
+    monkeypatch.setenv("KERAS_BACKEND", given or "")
+    if not given:
+        monkeypatch.delenv("KERAS_BACKEND")
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: name in there)
+    colab.choose_backend()
+    assert os.environ.get("KERAS_BACKEND") == backend
+    os.environ.pop("KERAS_BACKEND", None)
 
 
 @pytest.mark.parametrize(

@@ -26,6 +26,7 @@ ONLY = {  # package: the modules, or packages of ours, that may import it
     "IPython": {"notebook"},
     "pandas": {"evaluation.report", "ablate", "cli"},
     "tensorflow": {"training"},
+    "jax": {"training"},
     "tensorboard": {"training.log"},
     "cv2": {"data.photographs"},
     "requests": {"data.downloads"},

@@ -13,7 +13,7 @@ class Step:
     last: int
     stage: str
     images: int
-    measures: dict  # {name: float}, of step.MEASURES
+    measures: dict  # {name: float}, of state.MEASURES
 
 
 @dataclasses.dataclass(frozen=True)

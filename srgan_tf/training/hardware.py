@@ -1,25 +1,44 @@
 """What this machine trains on, and how: precision, determinism, devices."""
 
 import contextlib
+import importlib
 import subprocess
 
 import keras
-import tensorflow as tf
 
 
 def precision(name="auto"):
     """The Keras policy of a recipe's precision; "auto" asks the hardware."""
     if name != "auto":
         return name
-    devices = tf.config.list_physical_devices("GPU")
-    if not devices:
+    kind, capability = _accelerator()
+    if not kind:
         return "mixed_bfloat16" if _cpu_has_bfloat16() else "float32"
-    details = tf.config.experimental.get_device_details(devices[0])
-    capability = details.get("compute_capability", (0, 0))
     # Tensor cores have float16 from 7.0 on (T4: 7.5) and bfloat16 from 8.0 on.
     if capability >= (8, 0):
         return "mixed_bfloat16"
     return "mixed_float16" if capability >= (7, 0) else "float32"
+
+
+def _accelerator():
+    """(name, compute capability) of the GPUs or TPUs; the name is empty without any."""
+    if keras.backend.backend() == "jax":
+        import jax
+
+        first, *others = jax.local_devices()
+        if first.platform == "cpu":
+            return "", (0, 0)
+        name = first.device_kind + f", {1 + len(others)} of them" * bool(others)
+        # A TPU has none, and bfloat16 as the newer GPUs.
+        capability = getattr(first, "compute_capability", "8.0")
+        return name, tuple(map(int, capability.split(".")))
+    import tensorflow as tf
+
+    for device in tf.config.list_physical_devices("GPU")[:1]:
+        details = tf.config.experimental.get_device_details(device)
+        name = details.get("device_name", "GPU")
+        return name, details.get("compute_capability", (0, 0))
+    return "", (0, 0)
 
 
 def _cpu_has_bfloat16():
@@ -44,22 +63,30 @@ def make_deterministic(choice):
     """Turns TensorFlow's deterministic operations on; "auto": on a CPU, at no cost.
 
     They stay on for the rest of the process: there is no public way to turn them off.
+    JAX compiles each step for it, see step_jax.
     """
-    on_cpu = not tf.config.list_physical_devices("GPU")
-    if choice == "true" or (choice == "auto" and on_cpu):
+    wanted = choice == "true" or (choice == "auto" and not _accelerator()[0])
+    if wanted and keras.backend.backend() == "tensorflow":
+        import tensorflow as tf
+
         tf.config.experimental.enable_op_determinism()
 
 
+def versions():
+    """{"tensorflow" or "jax": its version, "keras": its}."""
+    backend = keras.backend.backend()
+    version = importlib.import_module(backend).__version__
+    return {backend: version, "keras": keras.__version__}
+
+
 def facts():
-    """{"gpu": its name or None, "memory": its bytes or None, "precision", versions}."""
-    gpu = memory = None
-    for device in tf.config.list_physical_devices("GPU")[:1]:
-        details = tf.config.experimental.get_device_details(device)
-        gpu = details.get("device_name", "GPU")
+    """{"device": name or None, "memory": its bytes or None, "precision", versions}."""
+    device, memory = _accelerator()[0] or None, None
+    if device:
         # TensorFlow knows only what it may take, not what there is.
         command = "nvidia-smi --query-gpu=memory.total --format=csv,noheader,nounits"
         with contextlib.suppress(OSError, ValueError, IndexError):
             answer = subprocess.run(command.split(), capture_output=True, text=True)
             memory = int(answer.stdout.split()[0]) * 2**20
-    found = {"gpu": gpu, "memory": memory, "precision": precision()}
-    return found | {"tensorflow": tf.__version__, "keras": keras.__version__}
+    found = {"device": device, "memory": memory, "precision": precision()}
+    return found | versions()

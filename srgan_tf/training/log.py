@@ -96,6 +96,10 @@ class TensorBoard:
     """
 
     def __init__(self, folder):
+        import keras
+
+        if keras.backend.backend() != "tensorflow":
+            raise UserError("--tensorboard needs TensorFlow: leave it out with JAX")
         try:
             import tensorboard  # noqa: F401 (tf.summary needs it)
         except ImportError:

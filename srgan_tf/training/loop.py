@@ -17,8 +17,8 @@ from srgan_tf.training import (
     interrupts,
     log,
     record,
+    state,
     status,
-    step,
     validation,
 )
 
@@ -39,7 +39,7 @@ class Run:
     batches: batches.Batches
     validation: validation.Validation
     stages: list
-    state: step.State
+    state: state.State
     step: int = 0  # steps done
     rows: list = dataclasses.field(default_factory=list)  # of the loss log
     sums: dict = dataclasses.field(default_factory=dict)  # of the epoch under way
@@ -104,7 +104,7 @@ def prepare(
         recipe, seed, run_folder, info["run_id"] if info else f"{time.time_ns():x}",
         division, patches, validation.Validation(division.validation, recipe),
         schedules.stages(recipe, patches.steps_per_epoch),
-        step.build(recipe, seed, weights),
+        state.build(recipe, seed, weights),
     )  # fmt: skip
     run.anew = restart
     if info:
@@ -144,8 +144,9 @@ def restore(run):
 
 def _warn_of_changes(run, manifest):
     """Of what lets the run go on otherwise than it would have."""
-    for name in ("tensorflow", "keras", "numpy"):
-        before, now = manifest["versions"][name], status.versions()[name]
+    versions = manifest["versions"], status.versions()
+    for name in ("tensorflow", "jax", "keras", "numpy"):
+        before, now = (its.get(name, "not used") for its in versions)
         if before != now:
             logger.warning("%s was %s and is %s: steps may differ", name, before, now)
     schedule = schedules.learning_rate(run.recipe.schedule(run.stage.name))
@@ -185,13 +186,13 @@ def train(run, report=lambda event: None):
 def _train_stage(run, stage, interrupt, report):
     recipe, run.ready = run.recipe, False
     if run.step == stage.first_step:
-        step.forget_moments(run.state.generator_optimizer)
+        state.forget_moments(run.state.generator_optimizer)
         run.best = {}  # a pretraining always has the better PSNR
     save_every, sample_every, validate_every = (
         schedules.duration_steps(each, stage.steps_per_epoch)
         for each in (recipe.save_every, recipe.sample_every, recipe.validate_every)
     )
-    train_step = step.compile_step(stage, run.state, recipe, run.seed)
+    train_step = state.compile_step(stage, run.state, recipe, run.seed)
     positions = map(stage.position, range(run.step, stage.last_step))
     ahead = batches.prefetch(lambda key: run.batches.batch(*key), positions)
     saved_at, started = time.monotonic(), time.perf_counter()
@@ -247,7 +248,7 @@ def _check_finite(run, measures):
 def _end_epoch(run, stage, validates, samples, report):
     scores = {}
     if validates:
-        with step.averaged(run.state):
+        with state.averaged(run.state):
             scores = run.validation.scores(run.state.generator)
     row, findings = record.add_row(run, stage, scores)
     record.keep_best(run, scores)

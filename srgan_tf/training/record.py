@@ -12,7 +12,7 @@ from srgan_tf import UserError, plots, safe
 from srgan_tf.data import photographs
 from srgan_tf.networks import files
 from srgan_tf.settings import Recipe
-from srgan_tf.training import doctor, log, status, step
+from srgan_tf.training import doctor, log, state, status
 
 logger = logging.getLogger(__name__)
 
@@ -101,7 +101,7 @@ def write_generator(run, path):
     generator.settings = dataclasses.replace(generator.settings, step=run.step)
 
     def write(local):
-        with step.averaged(run.state):
+        with state.averaged(run.state):
             files.save_generator(generator, local)
 
     run.folder.write(path, write)
@@ -116,7 +116,7 @@ def write_curves(run):
 
 def write_sample(run, epoch):
     """Writes the sample picture; its pixels, or None without validation images."""
-    with step.averaged(run.state):
+    with state.averaged(run.state):
         picture = run.validation.sample(run.state.generator)
     if picture is not None:
         write = functools.partial(photographs.write_image, image=picture)
@@ -141,7 +141,7 @@ def add_row(run, stage, scores):
         "learning_rate": float(rate),
     }
     means = {name: total / sums["steps"] for name, total in sums.items()}
-    row |= {name: means[name] for name in step.MEASURES if name in means} | scores
+    row |= {name: means[name] for name in state.MEASURES if name in means} | scores
     before = {finding.kind for finding in doctor.examine(columns(run.rows))}
     run.rows.append(row)
     findings = doctor.examine(columns(run.rows))

@@ -6,13 +6,11 @@ import subprocess
 import time
 from pathlib import Path
 
-import keras
 import numpy as np
-import tensorflow as tf
 
 from srgan_tf import __version__
 from srgan_tf.data import batches
-from srgan_tf.training import step
+from srgan_tf.training import hardware, state
 
 
 def describe(run):
@@ -40,7 +38,7 @@ def dry_run(run, seconds=10.0):
     stage, count = run.stages[-1], run.batches.steps_per_epoch
     variables = [each for kind in run.state.variables().values() for each in kind]
     before = [np.array(variable) for variable in variables]
-    train_step = step.compile_step(stage, run.state, run.recipe, run.seed)
+    train_step = state.compile_step(stage, run.state, run.recipe, run.seed)
 
     def timed(batch):
         started = time.perf_counter()
@@ -59,6 +57,7 @@ def dry_run(run, seconds=10.0):
         constant.append(timed(lambda: first))
         real.append(timed(lambda: next(ahead)))
     ahead.close()
+    run.state.held = []
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
     median, left, split = float(np.median(real)), run.last_step - run.step, run.split
@@ -100,7 +99,6 @@ def versions():
         "srgan_tf": __version__,
         "commit": commit or None,
         "python": platform.python_version(),
-        "tensorflow": tf.__version__,
-        "keras": keras.__version__,
+        **hardware.versions(),
         "numpy": np.__version__,
     }

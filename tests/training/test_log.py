@@ -5,6 +5,7 @@ import io
 import logging
 import sys
 
+import keras
 import numpy as np
 import pytest
 
@@ -132,4 +133,10 @@ def test_a_failing_folder_is_logged_once_and_stops_nothing(tmp_path, caplog):
 def test_without_tensorboard_its_installation_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "tensorboard", None)
     with pytest.raises(UserError, match="pip install tensorboard"):
+        log.TensorBoard(tmp_path)
+
+
+def test_with_jax_tensorboard_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
+    with pytest.raises(UserError, match="--tensorboard"):
         log.TensorBoard(tmp_path)

@@ -9,6 +9,7 @@ import tensorflow as tf
 
 from srgan_tf import UserError, features, losses, pixels, recipes, schedules, settings
 from srgan_tf.networks import files
+from srgan_tf.training import state as states
 from srgan_tf.training import step
 
 TINY = settings.with_settings(
@@ -30,7 +31,7 @@ def eager():
 def build(*changes, seed=1, weights=None):
     """A recipe with settings, and its State."""
     recipe = settings.with_settings(TINY, changes)
-    return recipe, step.build(recipe, seed, weights)
+    return recipe, states.build(recipe, seed, weights)
 
 
 def batch(seed=0):
@@ -53,7 +54,7 @@ def smooth_batch(_):
 def run(recipe, state, name, count=1, make=batch):
     """Trains the first `count` steps of a stage; the measures of each."""
     stage = next(s for s in schedules.stages(recipe, 1) if s.name == name)
-    train_step, measures = step.compile_step(stage, state, recipe, seed=1), []
+    train_step, measures = states.compile_step(stage, state, recipe, seed=1), []
     for number in range(stage.first_step, stage.first_step + count):
         tensors = train_step(number, *make(number))
         measures.append({name: float(value) for name, value in tensors.items()})
@@ -89,7 +90,7 @@ def test_pretraining_leaves_the_discriminator_alone_and_gan_trains_both(eager):
     for old, network in zip(before, state.networks(), strict=True):
         assert all(changed(old, values(network.variables)))
     assert [int(each.iterations) for each in optimizers] == [2, 1]
-    assert set(measures) == set(step.MEASURES)
+    assert set(measures) == set(states.MEASURES)
     expected = measures["content"] + 1e-3 * measures["adversarial"]
     assert measures["perceptual"] == pytest.approx(expected, rel=1e-6)
 
@@ -175,13 +176,13 @@ def test_overfits_one_batch(name):
 
 def test_labels_are_noisy_as_the_recipe_says_and_are_a_function_of_the_step():
     recipe, _ = build("real_label=0.9", "real_label_std=0.05", "fake_label=0.1")
-    real, fake, aim = step.noisy_labels(recipe, 3, 7, 10_000)
+    real, fake, aim = states.noisy_labels(recipe, 3, 7, 10_000)
     assert real.shape == (10_000, 1)
     assert real.mean() == pytest.approx(0.9, abs=0.002)
     assert real.std() == pytest.approx(0.05, abs=0.002)
     assert (set(fake.ravel()), set(aim.ravel())) == ({np.float32(0.1)}, {1.0})
     for seed, number, same in ((3, 7, True), (3, 8, False), (4, 7, False)):
-        again, *_ = step.noisy_labels(recipe, seed, number, 10_000)
+        again, *_ = states.noisy_labels(recipe, seed, number, 10_000)
         assert np.array_equal(again, real) == same
 
 
@@ -210,10 +211,10 @@ def test_forgets_moments_whatever_a_layer_is_called(policy):
     dense = keras.layers.Dense(2, name="upscale_1_conv", dtype=policy)
     network = keras.Sequential([keras.Input((2,)), dense])
     network.dtype_policy = keras.dtype_policies.get(policy)
-    optimizer = step._optimizer(network, TINY, ema=0.0)
+    optimizer = states._optimizer(network, TINY, ema=0.0)
     for variable in optimizer.variables:
         variable.assign(np.full(variable.shape, 3, variable.dtype))
-    step.forget_moments(optimizer)
+    states.forget_moments(optimizer)
     adam = getattr(optimizer, "inner_optimizer", optimizer)
     assert any("upscale_1_conv" in variable.path for variable in adam.variables)
     inner = [id(variable) for variable in adam.variables]
@@ -226,14 +227,14 @@ def test_forgets_moments_whatever_a_layer_is_called(policy):
 def test_generator_is_given_the_moving_average_of_its_weights(eager):
     recipe, state = build("ema=0.75")
     weights = state.generator.trainable_variables
-    with step.averaged(state):  # there is none before the first step
+    with states.averaged(state):  # there is none before the first step
         start = values(weights)
     run(recipe, state, "pretrain")
     first = values(weights)
     assert any(changed(start, first))
     run(recipe, state, "pretrain")
     second = values(weights)
-    with step.averaged(state):
+    with states.averaged(state):
         average = values(weights)
     assert not any(changed(second, values(weights)))
     for a, b, mean in zip(first, second, average, strict=True):
@@ -258,7 +259,7 @@ def test_a_step_sets_the_learning_rates_and_draws_its_labels(monkeypatch):
     run(recipe, state, "gan", 3)
     assert rates == [1e-3] * 4 + [1e-4] * 2
     for number, tensors in zip((3, 4, 5), seen, strict=True):
-        expected = [*batch(number), *step.noisy_labels(recipe, 1, number, 2)]
+        expected = [*batch(number), *states.noisy_labels(recipe, 1, number, 2)]
         assert not any(changed(values(tensors), expected))
 
 

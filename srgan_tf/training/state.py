@@ -1,0 +1,176 @@
+"""What a step of training changes, built, read and given back; which step does it."""
+
+import contextlib
+import dataclasses
+import random
+import re
+
+import keras
+import numpy as np
+
+from srgan_tf import UserError, features, losses, schedules, streams
+from srgan_tf.networks import discriminator as discriminators
+from srgan_tf.networks import files, generators
+from srgan_tf.training import hardware
+
+MEASURES = ("perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake")
+OUT_OF_MEMORY = r"(?i)resource.?exhausted|out of memory"
+
+
+@dataclasses.dataclass
+class State:
+    """All that a step changes; and the frozen extractors, {stage: model or None}."""
+
+    generator: keras.Model
+    generator_optimizer: keras.optimizers.Optimizer
+    discriminator: keras.Model | None
+    discriminator_optimizer: keras.optimizers.Optimizer | None
+    extractors: dict
+    # [(variable, its newer value)]: what JAX's step keeps on the device between steps.
+    held: list = dataclasses.field(default_factory=list)
+
+    def networks(self):
+        return [net for net in (self.generator, self.discriminator) if net is not None]
+
+    @property
+    def precision(self):
+        return self.generator.dtype_policy.name
+
+    def settle(self):
+        """Gives the variables the values that are held on the device, if any are."""
+        for variable, value in self.held:
+            variable.assign(value)
+        self.held = []
+
+    def variables(self):
+        """{name: variables} of the whole state: what a checkpoint holds."""
+        self.settle()
+        parts = vars(self) | {"extractors": None, "held": None}  # those are frozen
+        return {name: part.variables for name, part in parts.items() if part}
+
+
+def build(recipe, seed, weights=None):
+    """The State that a run of this recipe begins with.
+
+    weights: see features.build_extractor. UserError if a content loss or start misfits.
+    """
+    stages = {stage.name for stage in schedules.stages(recipe, 1)}
+    random.seed(seed)  # from which Keras draws the seeds of its initializers
+    chosen = generators.GeneratorSettings(
+        recipe.generator, recipe.residual_blocks, recipe.filters, recipe.batch_norm,
+        recipe.lr_range, recipe.name,
+    )  # fmt: skip
+    discriminator = discriminator_optimizer = None
+    with hardware.dtype_policy(hardware.precision(recipe.precision)):
+        generator = generators.build_generator(chosen)
+        if "gan" in stages:
+            discriminator = discriminators.build_discriminator(
+                recipe.patch_size, recipe.discriminator_filters
+            )
+            discriminator_optimizer = _optimizer(discriminator, recipe, ema=0.0)
+        if recipe.start != "random":
+            _start_from(generator, recipe.start)
+    contents = {"pretrain": recipe.pretrain_content, "gan": recipe.content}
+    extractors = {}
+    for stage in sorted(stages):
+        extractors[stage] = features.build_extractor(contents[stage], weights)
+        losses.check_terms(contents[stage], extractors[stage], recipe.patch_size)
+    optimizers = _optimizer(generator, recipe, recipe.ema), discriminator_optimizer
+    return State(generator, optimizers[0], discriminator, optimizers[1], extractors)
+
+
+def _optimizer(network, recipe, ema):
+    # A fixed name: Keras would number the optimizers of the process, and a
+    # checkpoint's names must fit any process.
+    optimizer = keras.optimizers.Adam(
+        1e-4, beta_1=recipe.beta_1, epsilon=recipe.epsilon, use_ema=ema > 0,
+        ema_momentum=ema, name="adam",
+    )  # fmt: skip
+    if network.dtype_policy.name == "mixed_float16":
+        optimizer = keras.optimizers.LossScaleOptimizer(optimizer, name="scaled")
+    # Built before any restore: Keras would otherwise start Adam from zero.
+    optimizer.build(network.trainable_variables)
+    return optimizer
+
+
+def _start_from(generator, start):
+    path = files.find_model(start)
+    other = files.load_generator(path)
+    fields = ("architecture", "residual_blocks", "filters", "batch_norm", "lr_range")
+    for field in fields:
+        ours, theirs = (getattr(g.settings, field) for g in (generator, other))
+        if ours != theirs:
+            raise UserError(f"start={start}: {path} has {field} {theirs}, not {ours}")
+    generator.set_weights(other.get_weights())
+
+
+@contextlib.contextmanager
+def averaged(state):
+    """Gives the generator the moving average of its weights, if the recipe asks for it.
+
+    Afterwards it has its own weights again.
+    """
+    state.settle()
+    optimizer = state.generator_optimizer
+    adam = getattr(optimizer, "inner_optimizer", optimizer)
+    if not adam.use_ema or not adam.iterations.numpy():
+        yield  # there is no average, or not yet
+        return
+    weights = state.generator.trainable_variables
+    kept = [variable.numpy() for variable in weights]
+    adam.finalize_variable_values(weights)
+    try:
+        yield
+    finally:
+        for variable, value in zip(weights, kept, strict=True):
+            variable.assign(value)
+
+
+def forget_moments(optimizer):
+    """Sets Adam's moments and count (and so its average) to zero, for another loss."""
+    adam = getattr(optimizer, "inner_optimizer", optimizer)
+    for variable in adam.variables:
+        if variable is not adam.learning_rate:
+            variable.assign(np.zeros(variable.shape, variable.dtype))
+
+
+def compile_step(stage, state, recipe, seed):
+    """A function (step number, lr, hr) → {measure: scalar tensor} for a stage.
+
+    It sets the learning rate, draws the labels and trains once. lr, hr: uint8 batches.
+    """
+    if keras.backend.backend() == "jax":
+        from srgan_tf.training import step_jax as step
+    else:
+        from srgan_tf.training import step
+    schedule = schedules.learning_rate(recipe.schedule(stage.name))
+    update = getattr(step, stage.name)(state, recipe)
+    optimizers = [state.generator_optimizer]
+    if stage.name == "gan":
+        optimizers.append(state.discriminator_optimizer)
+
+    def train_step(number, lr, hr):
+        for optimizer in optimizers:
+            optimizer.learning_rate = schedule(number - stage.first_step, stage.steps)
+        batch = [lr, hr]
+        if stage.name == "gan":
+            batch += noisy_labels(recipe, seed, number, len(lr))
+        try:
+            return update(*batch)
+        except Exception as error:  # each backend and device has a kind of its own
+            if not re.search(OUT_OF_MEMORY, f"{type(error).__name__} {error}"):
+                raise
+            raise UserError(
+                f"the memory is too small for batch_size={recipe.batch_size}: set a "
+                "smaller one, or a smaller patch_size"
+            ) from error
+
+    return train_step
+
+
+def noisy_labels(recipe, seed, number, batch):
+    """Labels of HR and SR images and those the generator aims at, [batch, 1]."""
+    for index, kind in enumerate(("real_label", "fake_label", "generator_label")):
+        mean, std = getattr(recipe, kind), getattr(recipe, f"{kind}_std")
+        rng = streams.rng(streams.LABELS, seed, number, index)
+        yield losses.noisy_labels((batch, 1), mean, std, rng)
