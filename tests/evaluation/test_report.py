@@ -56,7 +56,7 @@ def test_names_of_any_bytes_lose_no_result(hr, srgan, tmp_path):
     words = "compare", "--hr", folder, "--precomputed", f"\x1b\udce9={folder}"
     code, text, _ = srgan(*words, "--features", "none", "-o", out)
     assert code == 0 and "\x1b" not in text and r"\x1b\udce9" in text
-    assert len(list(out.iterdir())) == 5 and strict(out / "compare.json")["images"] == 3
+    assert len(list(out.iterdir())) == 6 and strict(out / "compare.json")["images"] == 3
     code, text, _ = srgan("gallery", "--hr", folder, "-o", out / "\x07.png")
     assert code == 0 and r"out\udce9/\x07.png" in text
     for name in ("\udce9.csv", "\x1b\n.csv"):
