@@ -17,5 +17,6 @@ if find("google") and find("google.colab") and not there:
 
 from srgan_tf import colab  # noqa: E402
 
+colab.choose_backend()
 ROOT = colab.root(without_drive=WITHOUT_DRIVE)
 print(colab.hardware())

@@ -25,8 +25,8 @@ from srgan_tf.training import (
     log,
     loop,
     record,
+    state,
     status,
-    step,
 )
 from srgan_tf.training import validation as validations
 
@@ -374,7 +374,7 @@ def test_a_loss_that_is_not_finite_stops_within_the_step(scenes, tmp_path, monke
 
         return train_step
 
-    monkeypatch.setattr(step, "compile_step", spoiled)
+    monkeypatch.setattr(state, "compile_step", spoiled)
     with pytest.raises(UserError, match="content loss of step 5"):
         train(scenes, tmp_path)
     assert seen[-1] == 4
@@ -522,6 +522,7 @@ def test_determinism_is_a_recipes_choice(choice, gpus, calls, monkeypatch):
     made = []
     experimental = tf.config.experimental
     monkeypatch.setattr(experimental, "enable_op_determinism", lambda: made.append(1))
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda _: [None] * gpus)
+    found = ("GPU", (7, 5)) if gpus else ("", (0, 0))
+    monkeypatch.setattr(hardware, "_accelerator", lambda: found)
     hardware.make_deterministic(choice)
     assert len(made) == calls
