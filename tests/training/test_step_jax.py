@@ -47,7 +47,7 @@ def take_step(folder, name, stage, setting):
 
     TensorFlow writes the state where there is none.
     """
-    from srgan_tf.networks import files
+    from srgan_tf import hdf5
     from srgan_tf.training import state as states
 
     recipe = settings.with_settings(recipes.get_recipe("tiny"), [*STEP, setting])
@@ -55,10 +55,10 @@ def take_step(folder, name, stage, setting):
     if not start.exists():
         with h5py.File(start, "w") as file:
             for part, its in state.variables().items():
-                files.write_variables(file.create_group(part), its)
+                hdf5.write_variables(file.create_group(part), its)
     with h5py.File(start) as file:
         for part, its in state.variables().items():
-            files.read_variables(file[part], its, start)
+            hdf5.read_variables(file[part], its)
     (stage,) = (s for s in schedules.stages(recipe, 1) if s.name == stage)
     rng = np.random.default_rng(0)
     batch = [rng.integers(0, 256, (4, side, side, 3), np.uint8) for side in (6, 24)]
