@@ -22,8 +22,10 @@ def export(generator, path, kind):
 
     It takes float32 [images, height, width, 3] of any height and width, in the range
     generator.settings.lr_range. kind: a key of FORMATS. Raises UserError if the path
-    exists or a package is missing.
+    exists, a package is missing, or Keras has another backend than TensorFlow.
     """
+    if keras.backend.backend() != "tensorflow":
+        raise UserError("export needs TensorFlow: unset KERAS_BACKEND.")
     path, (name, suffix) = pathlib.Path(path), FORMATS[kind]
     if path.exists():
         raise UserError(f"{path} exists: remove it, or name another with -o.")
