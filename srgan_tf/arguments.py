@@ -229,6 +229,7 @@ COMMANDS = {  # command: a description, two examples, options
         _row("--blend SHARE", "Mix two models: 0 is --model, 1 is --with."),
         _row("--with MODEL", "Name the second model of --blend.", dest="other"),
         _row("--format F", "Write this", "png", choices=("png", "jpg", "webp")),
+        _row("--scale N", "Enlarge so many times: only 4 exists", 4, choices=(4,)),
     ),
     "export": (
         "Write a model for programs without this library. It takes float32 RGB images "

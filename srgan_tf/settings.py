@@ -44,7 +44,7 @@ class Recipe:
     # Data
     patches: str = _field("random", "where a patch is cut; resize: the whole image, "
                           "made square", ("random", "center", "resize"))
-    augment: tuple = _field((), "of patches: flip, turn, plain, rotate_<degrees>")
+    augment: tuple = _field((), "of patches: flip, turn, rotate_<degrees>")
     patch_size: int = _field(96, "side of the HR patches, pixels; LR: a quarter")
     batch_size: int = _field(16, "patches a step", least=1)
     limit: int = _field(0, "use the first so many images; 0: all", least=0)
@@ -155,8 +155,8 @@ def check(recipe):
     for stage in schedules.stages(recipe, 1):
         schedules.learning_rate(recipe.schedule(stage.name))
     for word in map(str, recipe.augment):
-        if not re.fullmatch(r"flip|turn|plain|rotate_\d+", word):
-            raise UserError(f"augment={word}: choose from flip, turn, plain, rotate_10")
+        if not re.fullmatch(r"flip|turn|rotate_\d+", word):
+            raise UserError(f"augment={word}: choose from flip, turn, rotate_10")
         if word.startswith("rotate") and recipe.patches != "random":
             raise UserError(f"augment={word} needs patches=random")
     for name in ("pretrain_content", "content"):

@@ -13,7 +13,6 @@ from PIL import Image
 from srgan_tf import UserError, pixels, streams
 from srgan_tf.data import photographs
 
-PLAIN = 16  # photographs have too few plain surfaces: networks tint and dot them
 _MARGIN = 2 * pixels.SCALE  # the reach of the bicubic kernel, in HR pixels
 
 logger = logging.getLogger(__name__)
@@ -25,8 +24,7 @@ class Batches:
     patches: "center", "random" or "resize" (the whole image made a square).
     patch_size: side of the HR patches in pixels, a multiple of pixels.SCALE. augment:
     "flip" (left and right), "turn" (0 to 3 quarter turns), "rotate_10" ("random" by up
-    to so many degrees, where there is room), "plain" (one patch in PLAIN becomes a
-    plain colour). memory: bytes of decoded images to keep.
+    to so many degrees, where there is room). memory: bytes of decoded images to keep.
     A damaged image is named in the log once; the next one takes its place.
     """
 
@@ -91,21 +89,12 @@ def cut_patch(image, patches, patch_size, augment=(), rng=None):
         cut = pixels.center_crop if patches == "center" else pixels.bicubic_resize
         hr = cut(image, square)
         lr = pixels.bicubic_down(hr)
-    if "plain" in augment and rng.integers(PLAIN) == 0:
-        colour = _plain_colour(rng)
-        return np.full_like(lr, colour), np.full_like(hr, colour)
     if "flip" in augment and rng.integers(2):
         lr, hr = lr[:, ::-1], hr[:, ::-1]
     if "turn" in augment:
         quarters = rng.integers(4)
         lr, hr = np.rot90(lr, quarters), np.rot90(hr, quarters)
     return lr, hr
-
-
-def _plain_colour(rng):
-    """RGB, uint8: black, white, a grey, or anything, equally often."""
-    kind, colour = rng.integers(4), rng.integers(256, size=3)
-    return np.uint8([0, 255, colour[0], colour][kind] + np.zeros(3, int))
 
 
 def _random_patch(image, size, augment, rng):

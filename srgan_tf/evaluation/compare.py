@@ -243,10 +243,16 @@ def _seen(test_set, models):
     """Warnings of test images that a model was trained on, by its info file."""
     warnings, hashes = [], {}
     for model, path in models.items():
-        path = pathlib.Path(path)
-        info = path.parents[1] / "info" / f"{path.stem}.json"
-        trained = {pair[1] for pair in _split(info)["train"]} if info.exists() else ()
-        for entry in [each["hr"] for each in test_set.files] if trained else ():
+        path = pathlib.Path(path).resolve()
+        info = path.parent.parent / "info" / f"{path.stem}.json"
+        if not info.exists():
+            continue
+        try:
+            trained = {sha256 for _, sha256 in _split(info)["train"]}
+        except (UserError, TypeError, ValueError, KeyError):  # of another program
+            warnings.append(f"{info} does not tell what {model} was trained on.")
+            continue
+        for entry in (roles["hr"] for roles in test_set.files):
             if entry not in hashes:
                 hashes[entry] = hashlib.sha256(entry.read()).hexdigest()
         if names := [x.name for x, sha256 in hashes.items() if sha256 in trained]:

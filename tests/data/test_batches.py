@@ -174,18 +174,6 @@ def test_flips_and_turns_are_the_symmetries_of_the_square(make):
         assert {hr.tobytes() for _, hr in cuts} == set(expected)
 
 
-def test_one_patch_in_sixteen_becomes_a_plain_colour(make):
-    image, rng, colours = make.noise(2, 40, 40), np.random.default_rng(0), []
-    for _ in range(800):
-        lr, hr = batches.cut_patch(image, "random", 24, ("plain", "flip"), rng)
-        if hr.std(axis=(0, 1)).max() == 0:
-            colours.append(tuple(hr[0, 0].tolist()))
-            assert (lr == hr[:1, :1]).all() and lr.shape == (6, 6, 3)
-    assert 30 < len(colours) < 75  # 50 are expected
-    assert min(colours.count(each) for each in ((0, 0, 0), (255, 255, 255))) > 4
-    assert 15 < len(set(colours)) < len(colours)
-
-
 @pytest.mark.parametrize("side", [32, 36, 39, 44, 80])
 def test_rotation_leaves_no_black_corners(side):
     white, rng = np.full((side, side + 9, 3), 255, np.uint8), np.random.default_rng(1)

@@ -193,7 +193,7 @@ def test_mistakes_in_what_to_compare(hr, models, tmp_path):
 
 
 def test_a_runs_validation_images_and_warnings_of_its_training_images(
-    hr, models, tmp_path
+    hr, models, tmp_path, monkeypatch
 ):
     """The hashes in a run's info: what it is measured on, and what it has seen."""
     entries = sources.list_photographs(hr)
@@ -219,6 +219,13 @@ def test_a_runs_validation_images_and_warnings_of_its_training_images(
     info.write_text("[]")
     with pytest.raises(UserError, match=r"run\.json holds no split"):
         compare.compare(both, **options)
+    for text in ("[]", '{"split": {"train": [1]}}'):  # that of another program
+        info.write_text(text)
+        reports, _ = compare.compare({"all": hr}, {"run": str(model)})
+        assert "run.json does not tell" in reports["all"]["warnings"][0]
+    monkeypatch.chdir(model.parent)  # a mere name has no folder above it
+    info.unlink()
+    assert not compare.compare({"all": hr}, {"run": "run.h5"})[0]["all"]["warnings"]
 
 
 def test_several_test_sets_in_one_call(hr, draw, tmp_path):
