@@ -96,7 +96,8 @@ def main():
     print()
     conclude()
     print("Look at")
-    for name in ("enlarged.png", "loss/A.png", "loss/B.png", "output/compare/*.png"):
+    pages = "output/compare/report.html", "output/compare/compare.png"
+    for name in ("enlarged.png", *pages, "loss/A.png", "loss/B.png"):
         print(" ", os.path.relpath(ROOT / name))
 
 

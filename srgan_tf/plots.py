@@ -159,6 +159,7 @@ def _draw_dots(axes, dots, names):
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_ylim(len(names) - 0.3, -0.9)
     axes.margins(x=0.12)
+    axes.locator_params(axis="x", nbins=5)  # labels of small numbers are wide
     axes.grid(axis="x", color="#E4E4E4")
     axes.spines[["top", "right", "left"]].set_visible(False)
     axes.tick_params(labelsize=8, left=False)
