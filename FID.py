@@ -7,7 +7,7 @@ import pathlib
 
 from srgan_tf import arguments, cli
 
-DEFAULT = ["A=models/coco.h5", "B=models/celeba.h5"]
+DEFAULT = ["A=coco", "B=celeba"]  # in models/ here, or shipped
 
 
 def main(words=None):
@@ -17,7 +17,7 @@ def main(words=None):
         help="the HR images: a folder or zip",
     )  # fmt: skip
     parser.add_argument(
-        "candidates", nargs="*", default=DEFAULT, metavar="NAME=PATH",
+        "candidates", nargs="*", metavar="NAME=PATH",
         type=arguments.filled,
         help="a generator's .h5 file or a folder of images of any size (default: "
         f"{' '.join(DEFAULT)})",
@@ -29,6 +29,8 @@ def main(words=None):
     parser.set_defaults(command=cli.compare_command, quality=False, lr=None, border=0)
     options = parser.parse_args(words)
     options.model, options.precomputed = [], []
+    if not options.candidates:
+        options.model = DEFAULT
     for candidate in options.candidates:
         is_model = pathlib.Path(candidate).suffix.lower() in (".h5", ".hdf5")
         (options.model if is_model else options.precomputed).append(candidate)

@@ -207,9 +207,12 @@ def test_fid_py_of_folders_and_a_model(hr, models, draw, scenes, fid, tmp_path):
     assert code == 2 and "one image" in error
 
 
-def test_fid_py_takes_the_two_models_by_default(hr, fid, tmp_path, monkeypatch):
+def test_fid_py_takes_models_here_or_the_shipped_ones(hr, fid, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
+    code, text, _ = fid(hr, "--features", "random", "--limit", 2, "--center-crop", 24)
+    assert code == 0 and "B - A" in text and "coco.h5" in text
+    (tmp_path / "models").mkdir()
+    (tmp_path / "models" / "coco.h5").touch()
     code, _, errors = fid(hr, "--features", "random")
-    assert code == 2 and errors.splitlines()[-1].startswith("FID.py: ")
-    assert "models/coco.h5" in errors
-    assert not list(tmp_path.iterdir())
+    assert code == 2 and errors.splitlines()[-1].startswith("FID.py: models/coco.h5")
+
