@@ -172,7 +172,7 @@ def prove_notebook(folder, data, kills, seed):
         settings = settings_of(root)
         kill = "\nimport os\nos.kill(os.getpid(), 9)"
         if key == "training":
-            key, kill = "standing", notebooks.AT_STEP.format(step, 9)
+            key, kill = "prepare", notebooks.AT_STEP.format(step, 9)
             print(f"notebook {number + 1}: killed at step {step}")
         else:
             print(f"notebook {number + 1}: killed in cell {key}")
