@@ -155,7 +155,8 @@ def _draw_dots(axes, dots, names):
         looks = {"color": PALETTE[1 + place % 6], "mfc": None if clear else "white"}
         axes.errorbar(value, place, xerr=2 * (std or 0), fmt="o", capsize=3, **looks)
         over = {"textcoords": "offset points", "xytext": (0, 6), "fontsize": 7}
-        axes.annotate(f"{value:+.3g}", (value, place), ha="center", **over)
+        text = f"{value:+.3g}" if abs(value) < 1000 else f"{value:+.0f}"
+        axes.annotate(text, (value, place), ha="center", **over)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_ylim(len(names) - 0.3, -0.9)
     axes.margins(x=0.12)
