@@ -9,8 +9,27 @@ from keras import ops
 
 from srgan_tf import UserError, pixels
 
+
+def _grid(difference):
+    """The square of what in a difference repeats with a period of SCALE pixels.
+
+    These are the means of every fourth pixel over windows of 32 pixels, less the mean
+    of the window. What photographs hold has no fixed place on the LR grid and averages
+    out; a pattern that pixel shuffle repeats for every LR pixel remains.
+    """
+    side = pixels.SCALE
+    height, width = (size // side for size in difference.shape[1:3])
+    phases = ops.reshape(difference, (-1, height, side, width, side, 3))
+    phases = ops.transpose(phases, (0, 1, 3, 5, 2, 4))
+    phases = ops.reshape(phases, (-1, height, width, 3 * side**2))
+    window = min(8, height, width)
+    means = ops.average_pool(phases, window, max(1, window // 2))
+    means = ops.reshape(means, (-1, 3, side**2))
+    return ops.square(means - ops.mean(means, axis=2, keepdims=True))
+
+
 # Content terms that compare pixels: the function whose mean is taken.
-PIXEL_TERMS = {"pixels": ops.square, "pixels_absolute": ops.absolute}
+PIXEL_TERMS = {"pixels": ops.square, "pixels_absolute": ops.absolute, "grid": _grid}
 
 
 def check_terms(terms, extractor, patch_size):
@@ -33,20 +52,27 @@ def check_terms(terms, extractor, patch_size):
         raise UserError(f"patch_size={patch_size} is too small for {names}: enlarge it")
 
 
-def content_loss(terms, hr, sr, extractor=None):
+def interior(images, margin):
+    """Images [batch, height, width, 3] without so many pixels at each border."""
+    return images[:, margin:-margin, margin:-margin] if margin else images
+
+
+def content_loss(terms, hr, sr, extractor=None, margin=0):
     """Weighted sum of the differences of SR images from their HR images.
 
     terms: {term: weight}. "pixels" is the mean squared and "pixels_absolute" the mean
         absolute error of the values; any other term ("vgg19/block5_conv4") is the mean
-        squared error of the extractor's features of that name.
+        squared error of the extractor's features of that name; "grid" is the mean of
+        what repeats on the LR grid, see _grid.
     hr, sr: [batch, height, width, 3] in [-1, 1]. No gradient goes into hr.
     extractor: from features.build_extractor, if a term names features.
+    margin: the pixels at each border that it does not see.
     Ledig et al. 2017, eq. 4 and 5.
     """
     hr, sr = ops.stop_gradient(ops.cast(hr, "float32")), ops.cast(sr, "float32")
     if not terms.keys() <= PIXEL_TERMS.keys():
-        hr_features = extractor(pixels.to_pixels(hr), training=False)
-        sr_features = extractor(pixels.to_pixels(sr), training=False)
+        seen = (pixels.to_pixels(interior(images, margin)) for images in (hr, sr))
+        hr_features, sr_features = (extractor(each, training=False) for each in seen)
     loss = ops.zeros((), "float32")
     for term, weight in terms.items():
         if distance := PIXEL_TERMS.get(term):

@@ -44,7 +44,8 @@ class Recipe:
     # Data
     patches: str = _field("random", "where a patch is cut; resize: the whole image, "
                           "made square", ("random", "center", "resize"))
-    augment: tuple = _field((), "of patches: flip, turn, rotate_<degrees>")
+    augment: tuple = _field((), "of patches: flip, turn, rotate_<degrees>; flat: "
+                            "one in eight has one colour")
     patch_size: int = _field(96, "side of the HR patches, pixels; LR: a quarter")
     batch_size: int = _field(16, "patches a step", least=1)
     limit: int = _field(0, "use the first so many images; 0: all", least=0)
@@ -59,6 +60,8 @@ class Recipe:
     pretrain_content: dict = _field({"pixels": 1.0}, "content loss of the pretraining")
     content: dict = _field({"vgg19/block5_conv4": 1.0}, "content loss of the gan stage")
     adversarial_weight: float = _field(1e-3, "of the adversarial loss", least=0)
+    margin: int = _field(0, "pixels at the border of patches that the discriminator "
+                         "and features do not see in the gan stage", least=0)
     real_label: float = _field(1.0, "mean of the labels of HR images")
     real_label_std: float = _field(0.0, "their standard deviation", least=0)
     fake_label: float = _field(0.0, "mean of the labels of SR images")
@@ -155,8 +158,8 @@ def check(recipe):
     for stage in schedules.stages(recipe, 1):
         schedules.learning_rate(recipe.schedule(stage.name))
     for word in map(str, recipe.augment):
-        if not re.fullmatch(r"flip|turn|rotate_\d+", word):
-            raise UserError(f"augment={word}: choose from flip, turn, rotate_10")
+        if not re.fullmatch(r"flip|turn|flat|rotate_\d+", word):
+            raise UserError(f"augment={word}: choose from flip, turn, flat, rotate_10")
         if word.startswith("rotate") and recipe.patches != "random":
             raise UserError(f"augment={word} needs patches=random")
     for name in ("pretrain_content", "content"):

@@ -88,6 +88,23 @@ def test_content_of_pixels_by_hand():
     assert float(loss) == pytest.approx(2.0**-26)  # 0 in float16
 
 
+def test_grid_is_what_repeats_every_fourth_pixel_and_nothing_else():
+    """A pattern of 4x4 pixels has its variance; shifted every 4 pixels, hardly any."""
+    rng = np.random.default_rng(0)
+    pattern = rng.normal(0, 0.1, (4, 4, 3)).astype(np.float32)
+    repeated = np.tile(pattern, (1, 24, 24, 1))
+    black = np.zeros_like(repeated)
+    grid = {"grid": 2.0}
+    found = float(losses.content_loss(grid, black, 0.3 + repeated))
+    assert found == pytest.approx(2 * np.mean(pattern.var((0, 1))), rel=1e-5)
+    assert float(losses.content_loss(grid, black, black + 0.3)) == pytest.approx(0)
+    texture = rng.normal(0, repeated.std(), repeated.shape).astype(np.float32)
+    assert float(losses.content_loss(grid, black, texture)) < 0.03 * found
+    # Patches whose LR side is no multiple of the windows' step work too.
+    part = losses.content_loss(grid, black[:, :88, :88], repeated[:, :88, :88])
+    assert float(part) == pytest.approx(found, rel=1e-5)
+
+
 @pytest.fixture(scope="module")
 def extractor():
     terms = ["vgg19/block1_conv1", "vgg19/block1_conv2"]
@@ -104,7 +121,9 @@ def test_feature_terms_are_the_error_of_the_extractors_outputs(extractor):
     assert float(loss) == pytest.approx(total, rel=1e-4)
 
 
-@pytest.mark.parametrize("term", ["pixels", "pixels_absolute", "vgg19/block1_conv2"])
+@pytest.mark.parametrize(
+    "term", ["pixels", "pixels_absolute", "grid", "vgg19/block1_conv2"]
+)
 def test_content_gradient_reaches_sr_only_and_is_0_where_sr_is_hr(extractor, term):
     def loss(hr, sr):
         return losses.content_loss({term: 1}, hr, sr, extractor)

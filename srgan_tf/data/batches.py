@@ -13,8 +13,6 @@ from PIL import Image
 from srgan_tf import UserError, pixels, streams
 from srgan_tf.data import photographs
 
-_MARGIN = 2 * pixels.SCALE  # the reach of the bicubic kernel, in HR pixels
-
 logger = logging.getLogger(__name__)
 
 
@@ -44,46 +42,49 @@ class Batches:
         count, pairs = len(self.found), []
         order = streams.rng(streams.ORDER, self.seed, epoch).permutation(count)
         for place in range(self.batch_size):
-            image = self._image(int(order[(index * self.batch_size + place) % count]))
+            known = self._image(int(order[(index * self.batch_size + place) % count]))
+            image, whole_lr = known
             rng = streams.rng(streams.PATCH, self.seed, epoch, index, place)
-            pairs.append(cut_patch(image, *self._cut, rng))
+            pairs.append(cut_patch(image, *self._cut, rng, whole_lr))
         lr, hr = zip(*pairs, strict=True)
         return np.stack(lr), np.stack(hr)
 
     def _image(self, number):
-        """The pixels of an image, or of the next one that is not damaged."""
+        """(image, its LR image or None) of an image, or of the next undamaged one."""
         for place in itertools.chain(range(number, len(self.found)), range(number)):
-            image = self._pixels_or_message(place)
-            if not isinstance(image, str):
-                return image
-        raise UserError(f"{image} All other images are damaged too.")
+            known = self._images_or_message(place)
+            if not isinstance(known, str):
+                return known
+        raise UserError(f"{known} All other images are damaged too.")
 
-    def _pixels_or_message(self, number):
+    def _images_or_message(self, number):
         if number in self._known:
             return self._known[number]
         try:
             image = self.found[number].pixels()
+            known = image, _whole_lr(image) if self._cut[0] == "random" else None
+            size = sum(each.nbytes for each in known if each is not None)
         except photographs.UnreadableImage as error:
-            image = str(error)
-        size = 0 if isinstance(image, str) else image.nbytes
+            known, size = str(error), 0
         with self._lock:
             if number not in self._known and size <= self._memory:
-                self._known[number], self._memory = image, self._memory - size
+                self._known[number], self._memory = known, self._memory - size
                 if not size:
-                    logger.warning("%s Another image takes its place.", image)
-        return image
+                    logger.warning("%s Another image takes its place.", known)
+        return known
 
 
-def cut_patch(image, patches, patch_size, augment=(), rng=None):
+def cut_patch(image, patches, patch_size, augment=(), rng=None, whole_lr=None):
     """(LR, HR): a patch of an image, uint8 [patch_size, patch_size, 3]; see Batches.
 
     The LR patch is made from the HR patch as published, but where patches is "random":
     there it is cut from the LR image of the whole photograph, so that its border is
     what networks see when they upscale. Only rotated patches have no such image.
-    rng: for "random" and augment. Raises UserError if the image is too small.
+    rng: for "random" and augment. whole_lr: that LR image, if it is at hand.
+    Raises UserError if the image is too small.
     """
     if patches == "random":
-        lr, hr = _random_patch(image, patch_size, augment, rng)
+        lr, hr = _random_patch(image, patch_size, augment, rng, whole_lr)
     else:
         square = patch_size, patch_size
         cut = pixels.center_crop if patches == "center" else pixels.bicubic_resize
@@ -94,10 +95,18 @@ def cut_patch(image, patches, patch_size, augment=(), rng=None):
     if "turn" in augment:
         quarters = rng.integers(4)
         lr, hr = np.rot90(lr, quarters), np.rot90(hr, quarters)
+    if "flat" in augment and rng.integers(8) == 0:
+        level, tint = rng.integers(-128, 384), rng.integers(-32, 33, 3)
+        colour = np.clip(level + tint, 0, 255).astype(np.uint8)
+        lr, hr = (np.broadcast_to(colour, each.shape) for each in (lr, hr))
     return lr, hr
 
 
-def _random_patch(image, size, augment, rng):
+def _whole_lr(image):
+    return pixels.bicubic_down(pixels.crop_to_multiple(image))
+
+
+def _random_patch(image, size, augment, rng, whole_lr):
     """(LR, HR) of a square anywhere in the image, rotated if augment says so."""
     pixels.center_crop(image, size)  # raises where the image is too small
     degrees = sum(int(word[7:]) for word in augment if word.startswith("rotate_"))
@@ -116,11 +125,9 @@ def _random_patch(image, size, augment, rng):
         pixels.SCALE * rng.integers((n - size) // pixels.SCALE, endpoint=True)
         for n in image.shape[:2]
     )
-    y, x = max(top - _MARGIN, 0), max(left - _MARGIN, 0)
-    seen = image[y : top + size + _MARGIN, x : left + size + _MARGIN]
-    lr = pixels.bicubic_down(pixels.crop_to_multiple(seen))
-    lr = lr[(top - y) // pixels.SCALE :, (left - x) // pixels.SCALE :]
-    lr = lr[: size // pixels.SCALE, : size // pixels.SCALE]
+    lr = _whole_lr(image) if whole_lr is None else whole_lr
+    y, x, side = top // pixels.SCALE, left // pixels.SCALE, size // pixels.SCALE
+    lr = lr[y : y + side, x : x + side]
     return lr, image[top : top + size, left : left + size]
 
 

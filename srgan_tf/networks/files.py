@@ -57,7 +57,7 @@ def save_generator(model, path):
 
 
 def load_generator(path):
-    """A generator from the file of save_generator, with its `.settings`.
+    """A generator from the file of save_generator, with its `.settings` and `.sha256`.
 
     Also from a Keras 2 `.h5` of the UpSampler generator (coco_g_model_2500.h5).
     Raises UserError for a file that is missing, damaged or holds no such generator.
@@ -76,10 +76,10 @@ def load_generator(path):
             hdf5.assign(_keras2_weights(file), model.weights)
         if not all(np.isfinite(weight).all() for weight in model.get_weights()):
             raise UserError("its weights are not finite: train it again.")
-        digest = file.attrs.get("sha256")
+        model.sha256, digest = _digest(file) if ours else "", file.attrs.get("sha256")
         if digest is None:
             _warn(path)
-        elif digest != _digest(file):
+        elif digest != model.sha256:
             raise UserError("it is damaged (its SHA-256 differs): copy it again.")
     return model
 

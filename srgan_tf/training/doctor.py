@@ -18,7 +18,7 @@ ADVICE = {
     "the discriminator has won": "real_label=0.9 fake_label=0.1, or a longer pretrain",
     "the discriminator has lost": "a smaller adversarial_weight or learning_rate",
     "colour drift": "a smaller learning_rate, or pixels among the terms of content",
-    "checkerboard": "a learning_rate that falls, or generator=upsampling",
+    "checkerboard": "grid among the terms of content, or a learning_rate that falls",
     "under bicubic": "a longer pretrain, start=compact or a smaller adversarial_weight",
 }
 _MEASURES = ("drift_red", "drift_green", "drift_blue", "checkerboard")

@@ -41,6 +41,11 @@ def _accelerator():
     return "", (0, 0)
 
 
+def is_accelerated():
+    """Whether this machine trains on a GPU or TPU."""
+    return bool(_accelerator()[0])
+
+
 def _cpu_has_bfloat16():
     # With these instructions it trains 2.4 to 3 times as fast, without 8 times slower.
     with contextlib.suppress(OSError), open("/proc/cpuinfo") as file:
@@ -65,7 +70,7 @@ def make_deterministic(choice):
     They stay on for the rest of the process: there is no public way to turn them off.
     JAX compiles each step for it, see step_jax.
     """
-    wanted = choice == "true" or (choice == "auto" and not _accelerator()[0])
+    wanted = choice == "true" or (choice == "auto" and not is_accelerated())
     if wanted and keras.backend.backend() == "tensorflow":
         import tensorflow as tf
 

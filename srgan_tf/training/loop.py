@@ -1,5 +1,6 @@
 """A training run: prepared, restored, trained and saved. Read from top to bottom."""
 
+import collections
 import dataclasses
 import logging
 import math
@@ -24,6 +25,7 @@ from srgan_tf.training import (
 
 logger = logging.getLogger(__name__)
 SAVE_SECONDS = 15 * 60  # at the latest, whatever save_every says: sessions end
+LOG_SECONDS = 1  # at most so often: a long log of short epochs would take their time
 LAST_RETRIES = (1, 2, 5, 10, 20, 22)  # seconds, a minute in all
 
 
@@ -44,7 +46,8 @@ class Run:
     rows: list = dataclasses.field(default_factory=list)  # of the loss log
     sums: dict = dataclasses.field(default_factory=dict)  # of the epoch under way
     best: dict = dataclasses.field(default_factory=dict)  # {metric: [value, step]}
-    saved: int = 0  # the step of the newest checkpoint; 0: there is none
+    logged: float = -math.inf  # when the loss log was written, by the monotonic clock
+    saved: int = 0  # the step of the newest checkpoint, if any
     ready: bool = True  # False if an error or a second Ctrl-C broke a step off
     anew: bool = False  # whether it replaces a run of its name, once it trains
 
@@ -104,9 +107,8 @@ def prepare(
         recipe, seed, run_folder, info["run_id"] if info else f"{time.time_ns():x}",
         division, patches, validation.Validation(division.validation, recipe),
         schedules.stages(recipe, patches.steps_per_epoch),
-        state.build(recipe, seed, weights),
+        state.build(recipe, seed, weights), anew=restart,
     )  # fmt: skip
-    run.anew = restart
     if info:
         record.check_settings(run, info)
         restore(run)
@@ -139,23 +141,7 @@ def restore(run):
     if logged and not stage.ends_epoch(last):
         run.rows.pop()  # the stage ended here and is longer now: its epoch goes on
     logger.info("resumed from %s", path)
-    _warn_of_changes(run, manifest)
-
-
-def _warn_of_changes(run, manifest):
-    """Of what lets the run go on otherwise than it would have."""
-    versions = manifest["versions"], status.versions()
-    for name in ("tensorflow", "jax", "keras", "numpy"):
-        before, now = (its.get(name, "not used") for its in versions)
-        if before != now:
-            logger.warning("%s was %s and is %s: steps may differ", name, before, now)
-    schedule = schedules.learning_rate(run.recipe.schedule(run.stage.name))
-    lengths = manifest["stage_steps"], run.stage.steps
-    place = run.step - 1 - run.stage.first_step
-    rates = [schedule(place, steps) for steps in lengths]
-    if rates[0] != rates[1]:
-        message = "stage %s has another length: its learning rate was %.3g, is %.3g"
-        logger.warning(message, run.stage.name, *rates)
+    record.warn_of_changes(run, manifest)
 
 
 def train(run, report=lambda event: None):
@@ -196,33 +182,48 @@ def _train_stage(run, stage, interrupt, report):
     positions = map(stage.position, range(run.step, stage.last_step))
     ahead = batches.prefetch(lambda key: run.batches.batch(*key), positions)
     saved_at, started = time.monotonic(), time.perf_counter()
+    # A GPU computes a step while the host reads the measures of the one before.
+    unread, unread_steps = collections.deque(), int(hardware.is_accelerated())
     for lr, hr in ahead:  # uint8 (batch, h, w, 3) and (batch, 4h, 4w, 3)
         number = run.step
-        measures = {name: float(x) for name, x in train_step(number, lr, hr).items()}
-        _check_finite(run, measures)
-        if stage.position(number)[1] == 0:
-            run.sums = {}  # a new epoch
-        seconds = time.perf_counter() - started
-        counts = {"seconds": seconds, "images": len(lr), "steps": 1}
-        for name, value in {**measures, **counts}.items():
-            run.sums[name] = run.sums.get(name, 0) + value
+        unread.append((number, len(lr), train_step(number, lr, hr)))
         run.step += 1
-        report(events.Step(run.step, run.last_step, stage.name, len(lr), measures))
-        last = run.step == stage.last_step
-        if stage.ends_epoch(number):
+        last, ends = run.step == stage.last_step, stage.ends_epoch(number)
+        late = time.monotonic() - saved_at > SAVE_SECONDS
+        saves = last or late or (run.step - stage.first_step) % save_every == 0
+        most = 0 if ends or saves else unread_steps
+        started = _read_measures(run, stage, unread, most, started, report)
+        if ends:
             validates = last or stage.due(number, validate_every)
             samples = last or stage.due(number, sample_every)
             _end_epoch(run, stage, validates, samples, report)
-        late = time.monotonic() - saved_at > SAVE_SECONDS
-        done = run.step - stage.first_step
-        if last or late or done % save_every == 0 or interrupt.received:
+        stops = interrupt.received
+        if saves or stops:
+            _read_measures(run, stage, unread, 0, started, report)
             save(run, report)
             saved_at = time.monotonic()
-        if interrupt.received:
+        if ends or saves:
+            started = time.perf_counter()  # validating and saving are not training
+        if stops:
             break
-        started = time.perf_counter()  # validating and saving are not training
     ahead.close()
     run.ready = True
+
+
+def _read_measures(run, stage, unread, most, started, report):
+    """Adds measures to those of their epoch until `most` are unread; the time then."""
+    while len(unread) > most:
+        number, images, measures = unread.popleft()
+        measures = {name: float(value) for name, value in measures.items()}
+        _check_finite(run, number, measures)
+        if stage.position(number)[1] == 0:
+            run.sums = {}  # a new epoch
+        before, started = started, time.perf_counter()
+        counts = {"seconds": started - before, "images": images, "steps": 1}
+        for name, value in {**measures, **counts}.items():
+            run.sums[name] = run.sums.get(name, 0) + value
+        report(events.Step(number + 1, run.last_step, stage.name, images, measures))
+    return started
 
 
 def _check_ready(run):
@@ -235,11 +236,11 @@ def _check_ready(run):
         )
 
 
-def _check_finite(run, measures):
+def _check_finite(run, number, measures):
     for name, value in measures.items():
         if not math.isfinite(value):
             raise UserError(
-                f"the {name} loss of step {run.step + 1} is {value}: the run stopped, "
+                f"the {name} loss of step {number + 1} is {value}: the run stopped, "
                 f"saved up to step {run.saved}. Try a smaller learning rate, or "
                 "--precision float32"
             )
@@ -252,7 +253,8 @@ def _end_epoch(run, stage, validates, samples, report):
             scores = run.validation.scores(run.state.generator)
     row, findings = record.add_row(run, stage, scores)
     record.keep_best(run, scores)
-    record.write_loss_log(run)
+    if time.monotonic() - run.logged > LOG_SECONDS:
+        record.write_loss_log(run)
     report(events.Epoch(row["epoch"], row, findings))
     if samples and (picture := record.write_sample(run, row["epoch"])) is not None:
         report(events.Picture(picture, row["epoch"], run.step))
@@ -275,6 +277,7 @@ def save(run, report=lambda event: None):
     loss_log = log.format_loss_log(run.rows).encode()
     path = checkpoint.save(run.folder, manifest, run.state.variables(), loss_log)
     run.saved = run.step if path else run.saved
+    record.write_loss_log(run)
     record.write_generator(run, run.folder.generator)
     record.write_curves(run)
     if not run.missing:

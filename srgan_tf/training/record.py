@@ -5,10 +5,11 @@ import functools
 import json
 import logging
 import math
+import time
 
-import keras
+import numpy as np
 
-from srgan_tf import UserError, plots, safe
+from srgan_tf import UserError, plots, safe, schedules
 from srgan_tf.data import photographs
 from srgan_tf.networks import files
 from srgan_tf.settings import Recipe
@@ -50,8 +51,10 @@ def read_info(folder):
 def check_settings(run, info):
     """A run goes on with the settings it began with; UserError naming the others."""
     before = dataclasses.asdict(Recipe("", "")) | info["recipe"]
+    start = run.state.start_sha256
+    before |= {"start_sha256": info.get("start_sha256", start)}
     before |= {"seed": info["seed"], "precision": info["precision"]}
-    now = dataclasses.asdict(run.recipe)
+    now = dataclasses.asdict(run.recipe) | {"start_sha256": start}
     now |= {"seed": run.seed, "precision": run.state.precision}
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is {json.dumps(value)}"
@@ -63,6 +66,22 @@ def check_settings(run, info):
             f"{run.folder.info}: {'; '.join(changed)}. Give the settings that it began "
             "with, or --run a new name"
         )
+
+
+def warn_of_changes(run, manifest):
+    """Of what lets the run go on otherwise than it would have."""
+    versions = manifest["versions"], status.versions()
+    for name in ("tensorflow", "jax", "keras", "numpy"):
+        before, now = (its.get(name, "not used") for its in versions)
+        if before != now:
+            logger.warning("%s was %s and is %s: steps may differ", name, before, now)
+    schedule = schedules.learning_rate(run.recipe.schedule(run.stage.name))
+    lengths = manifest["stage_steps"], run.stage.steps
+    place = run.step - 1 - run.stage.first_step
+    rates = [schedule(place, steps) for steps in lengths]
+    if rates[0] != rates[1]:
+        message = "stage %s has another length: its learning rate was %.3g, is %.3g"
+        logger.warning(message, run.stage.name, *rates)
 
 
 def write_info(run, required=True):
@@ -82,6 +101,7 @@ def write_info(run, required=True):
         "recipe": dataclasses.asdict(run.recipe),
         "seed": run.seed,
         "precision": run.state.precision,
+        "start_sha256": run.state.start_sha256,
         "versions": status.versions(),
         "steps_per_epoch": run.batches.steps_per_epoch,
         "data_hash": run.split.data_hash,
@@ -93,6 +113,7 @@ def write_info(run, required=True):
 
 
 def write_loss_log(run):
+    run.logged = time.monotonic()
     run.folder.write_text(run.folder.loss_log, log.format_loss_log(run.rows))
 
 
@@ -125,26 +146,29 @@ def write_sample(run, epoch):
 
 
 def columns(rows):
-    return log.parse_loss_log(log.format_loss_log(rows))
+    """{column: its values, one a row}, as log.read_loss_log returns them."""
+    return {column: [row.get(column) for row in rows] for column in log.COLUMNS}
 
 
 def add_row(run, stage, scores):
     """Adds the epoch that has ended to run.rows; (row, the doctor's new messages)."""
     sums = run.sums  # they stay there until the next epoch begins
-    rate = keras.ops.convert_to_numpy(run.state.generator_optimizer.learning_rate)
+    schedule = schedules.learning_rate(run.recipe.schedule(stage.name))
+    rate = schedule(run.step - 1 - stage.first_step, stage.steps)
     row = {
         "epoch": stage.position(run.step - 1)[0],
         "step": run.step,
         "stage": stage.name,
         "seconds": round(sums["seconds"], 3),
         "images_per_second": round(sums["images"] / sums["seconds"], 3),
-        "learning_rate": float(rate),
+        "learning_rate": float(np.float32(rate)),
     }
     means = {name: total / sums["steps"] for name, total in sums.items()}
     row |= {name: means[name] for name in state.MEASURES if name in means} | scores
-    before = {finding.kind for finding in doctor.examine(columns(run.rows))}
     run.rows.append(row)
-    findings = doctor.examine(columns(run.rows))
+    recorded = columns(run.rows)
+    before = {finding.kind for finding in doctor.examine(recorded, -2)}
+    findings = doctor.examine(recorded)
     row["doctor"] = "; ".join(finding.message for finding in findings)
     return row, [found.message for found in findings if found.kind not in before]
 

@@ -26,6 +26,7 @@ class State:
     discriminator: keras.Model | None
     discriminator_optimizer: keras.optimizers.Optimizer | None
     extractors: dict
+    start_sha256: str = ""  # of the generator that recipe.start names
     # [(variable, its newer value)]: what JAX's step keeps on the device between steps.
     held: list = dataclasses.field(default_factory=list)
 
@@ -45,7 +46,8 @@ class State:
     def variables(self):
         """{name: variables} of the whole state: what a checkpoint holds."""
         self.settle()
-        parts = vars(self) | {"extractors": None, "held": None}  # those are frozen
+        frozen = dict.fromkeys(("extractors", "start_sha256", "held"))
+        parts = vars(self) | frozen
         return {name: part.variables for name, part in parts.items() if part}
 
 
@@ -65,18 +67,19 @@ def build(recipe, seed, weights=None):
         generator = generators.build_generator(chosen)
         if "gan" in stages:
             discriminator = discriminators.build_discriminator(
-                recipe.patch_size, recipe.discriminator_filters
+                recipe.patch_size - 2 * recipe.margin, recipe.discriminator_filters
             )
             discriminator_optimizer = _optimizer(discriminator, recipe, ema=0.0)
-        if recipe.start != "random":
-            _start_from(generator, recipe.start)
+        start_sha256 = _start_from(generator, recipe.start)
     contents = {"pretrain": recipe.pretrain_content, "gan": recipe.content}
     extractors = {}
     for stage in sorted(stages):
         extractors[stage] = features.build_extractor(contents[stage], weights)
-        losses.check_terms(contents[stage], extractors[stage], recipe.patch_size)
+        side = recipe.patch_size - 2 * (recipe.margin if stage == "gan" else 0)
+        losses.check_terms(contents[stage], extractors[stage], side)
     optimizers = _optimizer(generator, recipe, recipe.ema), discriminator_optimizer
-    return State(generator, optimizers[0], discriminator, optimizers[1], extractors)
+    networks = generator, optimizers[0], discriminator, optimizers[1]
+    return State(*networks, extractors, start_sha256)
 
 
 def _optimizer(network, recipe, ema):
@@ -94,6 +97,9 @@ def _optimizer(network, recipe, ema):
 
 
 def _start_from(generator, start):
+    """Gives the generator the weights of a file; the file's SHA-256."""
+    if start == "random":
+        return ""
     path = files.find_model(start)
     other = files.load_generator(path)
     fields = ("architecture", "residual_blocks", "filters", "batch_norm", "lr_range")
@@ -102,6 +108,7 @@ def _start_from(generator, start):
         if ours != theirs:
             raise UserError(f"start={start}: {path} has {field} {theirs}, not {ours}")
     generator.set_weights(other.get_weights())
+    return other.sha256
 
 
 @contextlib.contextmanager
@@ -137,7 +144,8 @@ def forget_moments(optimizer):
 def compile_step(stage, state, recipe, seed):
     """A function (step number, lr, hr) → {measure: scalar tensor} for a stage.
 
-    It sets the learning rate, draws the labels and trains once. lr, hr: uint8 batches.
+    It takes the learning rate of the step, draws the labels and trains once. lr, hr:
+    uint8 batches.
     """
     if keras.backend.backend() == "jax":
         from srgan_tf.training import step_jax as step
@@ -145,14 +153,10 @@ def compile_step(stage, state, recipe, seed):
         from srgan_tf.training import step
     schedule = schedules.learning_rate(recipe.schedule(stage.name))
     update = getattr(step, stage.name)(state, recipe)
-    optimizers = [state.generator_optimizer]
-    if stage.name == "gan":
-        optimizers.append(state.discriminator_optimizer)
 
     def train_step(number, lr, hr):
-        for optimizer in optimizers:
-            optimizer.learning_rate = schedule(number - stage.first_step, stage.steps)
-        batch = [lr, hr]
+        rate = np.float32(schedule(number - stage.first_step, stage.steps))
+        batch = [rate, lr, hr]
         if stage.name == "gan":
             batch += noisy_labels(recipe, seed, number, len(lr))
         try:

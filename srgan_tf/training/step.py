@@ -11,20 +11,22 @@ from srgan_tf import losses
 from srgan_tf.pixels import SCALE, to_network_range
 
 
-def _image_specs(recipe):
+def _specs(recipe):
+    """Of the learning rate and the images."""
     # The batch size is unknown to the graph: where TensorFlow finds memory scarce, it
     # rewrites sums of three or more tensors of known shape into sums whose order, and
     # with it the last bit of each weight, changes from run to run.
     sides = recipe.patch_size // SCALE, recipe.patch_size
-    return [tf.TensorSpec((None, side, side, 3), tf.uint8) for side in sides]
+    images = [tf.TensorSpec((None, side, side, 3), tf.uint8) for side in sides]
+    return [tf.TensorSpec((), tf.float32), *images]
 
 
 def pretrain(state, recipe):
     """The step of the first stage: the generator alone, by the content loss."""
     generator, optimizer = state.generator, state.generator_optimizer
 
-    @tf.function(input_signature=_image_specs(recipe))
-    def pretrain_step(lr, hr):
+    @tf.function(input_signature=_specs(recipe))
+    def pretrain_step(rate, lr, hr):
         """One update of the generator on a batch of uint8 (LR, HR) images."""
         lr = to_network_range(tf.cast(lr, tf.float32), generator.settings.lr_range)
         hr = to_network_range(tf.cast(hr, tf.float32))
@@ -35,6 +37,7 @@ def pretrain(state, recipe):
             )
             loss = optimizer.scale_loss(content)
         gradients = tape.gradient(loss, generator.trainable_variables)
+        optimizer.learning_rate.assign(rate)
         optimizer.apply(gradients, generator.trainable_variables)
         return {"perceptual": content, "content": content}
 
@@ -46,10 +49,11 @@ def gan(state, recipe):
     generator, discriminator = state.networks()
     generator_optimizer = state.generator_optimizer
     discriminator_optimizer = state.discriminator_optimizer
+    extractor, margin = state.extractors["gan"], recipe.margin
     labels = [tf.TensorSpec((None, 1), tf.float32)] * 3
 
-    @tf.function(input_signature=[*_image_specs(recipe), *labels])
-    def gan_step(lr, hr, real_labels, fake_labels, generator_labels):
+    @tf.function(input_signature=[*_specs(recipe), *labels])
+    def gan_step(rate, lr, hr, real_labels, fake_labels, generator_labels):
         """One update of both networks on a batch of uint8 (LR, HR) images."""
         lr = to_network_range(tf.cast(lr, tf.float32), generator.settings.lr_range)
         hr = to_network_range(tf.cast(hr, tf.float32))
@@ -59,13 +63,14 @@ def gan(state, recipe):
         ):
             sr = generator(lr, training=True)  # (batch, 4h, 4w, 3)
             # Separate batches: mixed, batch norm would tell HR from SR by their mean.
-            real_logits = discriminator(hr, training=True)  # (batch, 1)
-            fake_logits = discriminator(sr, training=True)
+            seen = (losses.interior(images, margin) for images in (hr, sr))
+            real_logits, fake_logits = (  # (batch, 1)
+                discriminator(images, training=True) for images in seen
+            )
             discriminator_loss = losses.discriminator_loss(
                 real_logits, fake_logits, real_labels, fake_labels
             )
-            extractor = state.extractors["gan"]
-            content = losses.content_loss(recipe.content, hr, sr, extractor)
+            content = losses.content_loss(recipe.content, hr, sr, extractor, margin)
             adversarial = losses.adversarial_loss(fake_logits, generator_labels)
             perceptual = content + recipe.adversarial_weight * adversarial
             # Scaled against underflow in mixed_float16, else unchanged.
@@ -75,6 +80,8 @@ def gan(state, recipe):
         weights = generator.trainable_variables, discriminator.trainable_variables
         generator_gradients = generator_tape.gradient(generator_loss, weights[0])
         discriminator_gradients = discriminator_tape.gradient(scaled_loss, weights[1])
+        generator_optimizer.learning_rate.assign(rate)
+        discriminator_optimizer.learning_rate.assign(rate)
         generator_optimizer.apply(generator_gradients, weights[0])
         discriminator_optimizer.apply(discriminator_gradients, weights[1])
         return {

@@ -45,7 +45,7 @@ def gan(state, recipe):
     """The step of the second stage: both networks, each by its own loss."""
     generator, discriminator = state.networks()
     optimizers = state.generator_optimizer, state.discriminator_optimizer
-    extractor = state.extractors["gan"]
+    extractor, margin = state.extractors["gan"], recipe.margin
 
     def gan_step(values, rate, frozen, lr, hr, *labels):
         """One update of both networks on a batch of uint8 (LR, HR) images."""
@@ -54,13 +54,14 @@ def gan(state, recipe):
         lr, hr = _in_network_range(lr, hr, generator)
 
         def discriminate(weights, others, images):
+            images = losses.interior(images, margin)
             return discriminator.stateless_call(weights, others, images, training=True)
 
         def generator_loss(weights):
             sr, new = generator.stateless_call(weights, g_others, lr, training=True)
             fake_logits, _ = discriminate(d_weights, d_others, sr)
             with _with_values(extractor, frozen):
-                content = losses.content_loss(recipe.content, hr, sr, extractor)
+                content = losses.content_loss(recipe.content, hr, sr, extractor, margin)
             adversarial = losses.adversarial_loss(fake_logits, generator_labels)
             perceptual = content + recipe.adversarial_weight * adversarial
             parts = {"content": content, "adversarial": adversarial}
@@ -121,16 +122,17 @@ def _updated(loss, weights, optimizer, moments, rate):
 
 
 def _compiled(step, state, recipe, networks, extractor):
-    """A function (lr, hr, labels...) → measures that updates the state.
+    """A function (learning rate, lr, hr, labels...) → measures; it updates the state.
 
     step: a pure function (values, learning rate, values of the extractor, *batch) →
     (values, measures). networks: [(network, its optimizer)]. The batch is divided among
     as many devices of this machine as it can be divided by.
     """
     state.settle()
-    variables, rate = [], state.generator_optimizer.learning_rate
+    variables, rates = [], []
     for network, optimizer in networks:
-        given = optimizer.learning_rate  # set before each step, so never held
+        given = optimizer.learning_rate  # it comes with each step
+        rates.append(given)
         others = [None if each is given else each for each in optimizer.variables]
         variables.append(
             (network.trainable_variables, network.non_trainable_variables, others)
@@ -150,14 +152,15 @@ def _compiled(step, state, recipe, networks, extractor):
         compiler_options={"xla_gpu_deterministic_ops": True} if exactly else None,
     )  # fmt: skip
 
-    def update(*batch):
-        held = [value for _, value in state.held]
+    def update(rate, *batch):
+        held = [value for _, value in state.held[: len(leaves)]]
         if not held:
             values = [variable.value for variable in leaves]
             held = jax.device_put(values, whole, donate=True)
         values = jax.tree.unflatten(structure, held)
-        values, measures = compiled(values, rate.value, frozen, batch)
+        values, measures = compiled(values, rate, frozen, batch)
         state.held = list(zip(leaves, jax.tree.leaves(values), strict=True))
+        state.held += [(variable, rate) for variable in rates]
         return measures
 
     return update

@@ -174,6 +174,21 @@ def test_flips_and_turns_are_the_symmetries_of_the_square(make):
         assert {hr.tobytes() for _, hr in cuts} == set(expected)
 
 
+def test_one_patch_in_eight_is_flat_and_many_of_these_are_white_or_black(make):
+    image, rng, colours = make.noise(1, 24, 24), np.random.default_rng(0), []
+    for _ in range(2000):
+        lr, hr = batches.cut_patch(image, "random", 24, ("flat",), rng)
+        if hr.std() < 30:  # noise has 74
+            assert (hr == hr[0, 0]).all() and (lr == hr[0, 0]).all()
+            assert lr.shape == (6, 6, 3) and hr.shape == (24, 24, 3)
+            colours.append(hr[0, 0])
+    assert 200 < len(colours) < 300
+    colours = np.array(colours)
+    assert 0.1 < (colours == 255).all(1).mean() < 0.3
+    assert 0.1 < (colours == 0).all(1).mean() < 0.3
+    assert len(np.unique(colours, axis=0)) > 100
+
+
 @pytest.mark.parametrize("side", [32, 36, 39, 44, 80])
 def test_rotation_leaves_no_black_corners(side):
     white, rng = np.full((side, side + 9, 3), 255, np.uint8), np.random.default_rng(1)

@@ -169,7 +169,7 @@ def test_findings_are_logged_always_and_reported_once(scenes, tmp_path, monkeypa
     findings = {1: [], 2: [("tint", "a, b")], 3: [("tint", "a, c"), ("net", "d")]}
 
     def examine(log, index=-1):
-        epoch = (log["epoch"] or [0])[index]
+        epoch = [0, *log["epoch"]][index]
         return [doctor.Finding(*each) for each in findings.get(epoch, ())]
 
     monkeypatch.setattr(doctor, "examine", examine)
@@ -215,6 +215,49 @@ def test_stopped_anywhere_resumes_exactly(scenes, whole, tmp_path):
     assert train(scenes, tmp_path, report=stop_at(4)) == signal.SIGINT
     assert train(scenes, tmp_path) is None
     assert same_record(tmp_path, whole[0])
+
+
+def test_on_a_gpu_measures_are_read_a_step_late_and_nothing_else_changes(
+    scenes, whole, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(loop.hardware, "is_accelerated", lambda: True)
+    monkeypatch.setattr(loop.hardware, "make_deterministic", lambda choice: None)
+    compile_step, trained, seen = state.compile_step, [], []
+
+    def noting(*given):
+        train_step = compile_step(*given)
+        return lambda number, *batch: trained.append(number) or train_step(
+            number, *batch
+        )
+
+    def report(event):
+        if isinstance(event, events.Step):
+            seen.append(len(trained) - event.number)
+            stop_at(4, number=signal.SIGTERM)(event)
+
+    monkeypatch.setattr(state, "compile_step", noting)
+    assert train(scenes, tmp_path, report=report) == signal.SIGTERM
+    # Up to date at the ends of epochs and at checkpoints: after 2, 3 and 5 steps.
+    assert seen == [1, 0, 0, 1, 0]
+    assert train(scenes, tmp_path) is None
+    assert same_record(tmp_path, whole[0])
+
+
+def test_a_run_goes_on_only_from_the_generator_it_started_with(
+    scenes, whole, tmp_path
+):
+    """Not from another file of the same name: its SHA-256 is kept with the run."""
+    start = shutil.copy(whole[0] / "models/tiny.h5", tmp_path / "start.h5")
+    begun = ["pretrain=0 steps", "gan=2 steps", f"start={start}"]
+    run = prepare(scenes, tmp_path, *begun)
+    weights = files.load_generator(start).get_weights()
+    for ours, theirs in zip(run.state.generator.get_weights(), weights, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert loop.train(run, stop_at(1)) == signal.SIGINT
+    assert prepare(scenes, tmp_path, *begun).step == 1
+    shutil.copy(tmp_path / "models/tiny.h5", start)
+    with pytest.raises(UserError, match=r"start_sha256 was \"\w+\" and is"):
+        prepare(scenes, tmp_path, *begun)
 
 
 def test_a_run_that_broke_off_is_prepared_again(scenes, whole, tmp_path):

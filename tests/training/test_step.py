@@ -131,7 +131,7 @@ def test_each_network_moves_by_its_own_loss_at_the_weights_before_the_step(
     before = [values(net.trainable_variables) for net in state.networks()]
     lr, hr = batch()
     labels = [np.full((2, 1), label, np.float32) for label in (0.9, 0.1, 0.8)]
-    step.gan(state, recipe)(lr, hr, *labels)
+    step.gan(state, recipe)(np.float32(1.0), lr, hr, *labels)
     expected = gradients_by_hand(recipe, twin, lr, hr, labels)
     for old, network, gradients in zip(before, state.networks(), expected, strict=True):
         new = values(network.trainable_variables)
@@ -241,26 +241,49 @@ def test_generator_is_given_the_moving_average_of_its_weights(eager):
         assert mean == pytest.approx(0.75 * a + 0.25 * b, rel=1e-5, abs=1e-7)
 
 
-def test_a_step_sets_the_learning_rates_and_draws_its_labels(monkeypatch):
+def test_a_step_is_given_its_learning_rate_and_draws_its_labels(monkeypatch):
     changes = ["learning_rate=1e-3, 1e-4 after 2 steps", "real_label_std=0.05"]
-    recipe = settings.with_settings(TINY, changes)
-    optimizers = [types.SimpleNamespace() for _ in range(2)]
-    state = types.SimpleNamespace(
-        generator_optimizer=optimizers[0], discriminator_optimizer=optimizers[1]
-    )
-    seen, rates = [], []
-
-    def update(*tensors):
-        seen.append(tensors)
-        rates.extend(optimizer.learning_rate for optimizer in optimizers)
-        return {}
-
-    monkeypatch.setattr(step, "gan", lambda state, recipe: update)
-    run(recipe, state, "gan", 3)
-    assert rates == [1e-3] * 4 + [1e-4] * 2
-    for number, tensors in zip((3, 4, 5), seen, strict=True):
+    recipe, seen = settings.with_settings(TINY, changes), []
+    monkeypatch.setattr(step, "gan", lambda *_: lambda *given: seen.append(given) or {})
+    run(recipe, None, "gan", 3)
+    assert [rate for rate, *_ in seen] == pytest.approx([1e-3, 1e-3, 1e-4])
+    for number, (_, *tensors) in zip((3, 4, 5), seen, strict=True):
         expected = [*batch(number), *states.noisy_labels(recipe, 1, number, 2)]
         assert not any(changed(values(tensors), expected))
+
+
+def test_both_optimizers_take_the_learning_rate_of_the_step(eager):
+    recipe, state = build("learning_rate=1e-3, 1e-4 after 1 steps")
+    run(recipe, state, "gan", 2)
+    for optimizer in (state.generator_optimizer, state.discriminator_optimizer):
+        assert float(optimizer.learning_rate) == pytest.approx(1e-4)
+
+
+def test_the_margin_is_seen_by_the_pixel_terms_alone(eager, monkeypatch):
+    """Of 32 pixels, the inner 24: what they see does not change with the border."""
+    recipe, state = build(
+        "patch_size=32", "margin=4", "content={\"vgg19/block1_conv2\": 1.0}",
+        weights={"vgg19": "random"},
+    )  # fmt: skip
+    assert state.discriminator.input_shape == (None, 24, 24, 3)
+    (rng, sides), seen = (np.random.default_rng(0), (8, 32)), []
+    lr, hr = (rng.integers(0, 256, (2, s, s, 3), np.uint8) for s in sides)
+    content_loss = losses.content_loss
+
+    def spy(terms, hr, sr, extractor, margin):
+        seen.append(content_loss(terms, hr, sr, extractor, margin))
+        border = np.full((2, 32, 32, 3), 0.5, np.float32)
+        border[:, 4:-4, 4:-4] = 0
+        seen.append(content_loss(terms, hr, sr + border, extractor, margin))
+        seen.append(content_loss({"pixels": 1.0}, hr, sr + border, None, margin))
+        seen.append(content_loss({"pixels": 1.0}, hr, sr, None, margin))
+        return seen[0]
+
+    monkeypatch.setattr(losses, "content_loss", spy)
+    labels = [np.full((2, 1), label, np.float32) for label in (0.9, 0.1, 0.8)]
+    step.gan(state, recipe)(np.float32(1e-3), lr, hr, *labels)
+    assert float(seen[0]) == float(seen[1]) > 0
+    assert abs(float(seen[2]) - float(seen[3])) > 1e-3
 
 
 def test_mixed_precision_has_float32_variables_and_leaves_the_policy(eager):
