@@ -11,7 +11,7 @@ EXECUTE = .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
 	--ClearMetadataPreprocessor.enabled=True \
 	--ClearMetadataPreprocessor.preserve_nb_metadata_mask=kernelspec \
 	--ClearMetadataPreprocessor.preserve_nb_metadata_mask=accelerator
-NOTEBOOKS = SRGAN_coco SRGAN_celeba compare ablations
+NOTEBOOKS = SRGAN_coco SRGAN_celeba compare upscale ablations
 
 .PHONY: test test-colab test-jax demo lint proofs notebooks clean
 

@@ -1,11 +1,12 @@
 """What the shipped generators are worth: the figures of the README, in one run.
 
-    python benchmarks/quality.py DATA [--vgg-weights FILE] [--limit N] [NAME=FILE.h5 …]
+    python benchmarks/quality.py DATA [--vgg-weights FILE] [--limit N] [--check]
 
 DATA holds set5 and set14 (each with HR and LR_x4), coco/test and celeba/test. Prints
 Markdown tables: PSNR and SSIM on Set5 and Set14; the checkerboard on whole images
 (power at a period of 4 pixels, SR over HR); white, black and grey; and the square of
 models and test sets with PSNR, FID and KID of VGG19's features. About ten minutes.
+--check: exit code 1, naming them, if figures are worse than those that were shipped.
 """
 
 import argparse
@@ -19,7 +20,10 @@ from srgan_tf.networks import files
 from srgan_tf.training import doctor
 from srgan_tf.upscaling import tiles
 
-SHIPPED = ["compact=compact", "A=coco", "B=celeba"]
+SHIPPED = {"compact": "compact", "A": "coco", "B": "celeba"}
+LEVELS = {"compact": 1, "A": 4, "B": 2}  # that white, black and grey may be off
+GRID = {"compact": 1.0, "A": 1.5, "B": 1.5}  # the most that a checkerboard may be
+LEAST_PSNR = {"set5": 31.6, "set14": 28.2}  # of compact, dB
 
 
 def benchmark_table(data, models):
@@ -32,7 +36,10 @@ def benchmark_table(data, models):
     for name in ("bicubic", *models):
         cells = [reports[each]["results"][name] for each in sets]
         shown = " | ".join(f"{c['psnr_y']:.2f} / {c['ssim_y']:.4f}" for c in cells)
-        print(f"| {name} | {shown} |")
+        print(f"| {name} | {shown} |", flush=True)
+    for name, least in LEAST_PSNR.items():
+        psnr = reports[name]["results"]["compact"]["psnr_y"]
+        yield psnr >= least, f"compact has {psnr:.2f} dB on {name}, not {least}"
 
 
 def artefact_table(data, models, limit):
@@ -55,13 +62,17 @@ def artefact_table(data, models, limit):
                 for model, upscaler in upscalers.items():
                     pairs[name][model].append((upscaler(pictures.lr), pictures.hr))
     for model, upscaler in upscalers.items():
-        cells = [
-            f"{doctor.measure(pairs[name][model])['checkerboard']:.2f}" for name in sets
-        ]
+        cells = []
+        for name in sets:
+            grid = doctor.measure(pairs[name][model])["checkerboard"]
+            cells.append(f"{grid:.2f}")
+            yield grid < GRID[model], f"{model}: checkerboard of {grid:.2f} on {name}"
         for level in (255, 0, 128):
             sr = upscaler(np.full((24, 24, 3), level, np.uint8))
             cells.append(f"{sr.min()} to {sr.max()}")
-        print(f"| {model} | " + " | ".join(cells) + " |")
+            off = int(np.abs(sr.astype(int) - level).max())
+            yield off <= LEVELS[model], f"{model} makes {level} {off} levels different"
+        print(f"| {model} | " + " | ".join(cells) + " |", flush=True)
 
 
 def study_table(data, models, weights, limit):
@@ -71,22 +82,33 @@ def study_table(data, models, weights, limit):
     reports, _ = compare.compare(
         sets, models, evaluator=evaluator, center_crop=88, limit=limit
     )
-    print("\n" + report.markdown(reports))
+    print("\n" + report.markdown(reports), flush=True)
+    for name, best in (("COCO", "A"), ("CelebA", "B")):
+        found = reports[name]["results"]
+        for other in found.keys() - {best}:
+            ahead = found[best]["kid"] < found[other]["kid"]
+            yield ahead, f"{best} has no smaller KID on {name} than {other}"
+    gain = found["B"]["psnr_y"] - found["bicubic"]["psnr_y"]
+    yield gain >= 1, f"B is {gain:.2f} dB over bicubic on faces, not 1"
 
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("data", type=pathlib.Path)
-    parser.add_argument("models", nargs="*", default=SHIPPED, metavar="NAME=FILE.h5")
     parser.add_argument("--vgg-weights", metavar="FILE")
     parser.add_argument("--limit", type=int, default=100, help="images of a set (100)")
+    parser.add_argument("--check", action="store_true", help="fail if one is worse")
     options = parser.parse_args()
-    models = dict(each.split("=", 1) for each in options.models)
-    models = {name: files.find_model(path) for name, path in models.items()}
+    models = {name: files.find_model(path) for name, path in SHIPPED.items()}
     sources.list_photographs(options.data / "coco" / "test")  # before the long work
-    benchmark_table(options.data, models)
-    artefact_table(options.data, models, options.limit)
-    study_table(options.data, models, options.vgg_weights, options.limit)
+    checks = [
+        *benchmark_table(options.data, models),
+        *artefact_table(options.data, models, options.limit),
+        *study_table(options.data, models, options.vgg_weights, options.limit),
+    ]
+    worse = [message for met, message in checks if not met]
+    print("\n".join(worse) or f"none of {len(checks)} figures is worse than shipped")
+    raise SystemExit(bool(worse) and options.check)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 Elsewhere root and find take plain folders, and nothing is mounted or printed.
 """
 
+import importlib
 import importlib.util
 import os
 import shutil
@@ -98,6 +99,18 @@ def find(paths, root="."):
         found.append(existing[0] if existing else path)
     with progress.Bar() as bar:
         return copies.local([downloads.fetch(path, bar.bytes) for path in found])
+
+
+def photograph(path=""):
+    """The path of a photograph; where it is empty, of one that the user uploads.
+
+    Raises UserError if nothing is uploaded.
+    """
+    if path:
+        return Path(path)
+    for name in importlib.import_module("google.colab.files").upload():
+        return Path(name)
+    raise UserError("nothing was uploaded: run this cell again, or set PHOTO")
 
 
 def choose_backend():

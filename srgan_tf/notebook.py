@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import html
 import io
 import pathlib
 import time
@@ -87,6 +88,12 @@ def show(what):
         display.display(_jpeg(what))
     else:
         display.display(display.Image(_png(what)))
+
+
+def show_page(text, height=700):
+    """Shows a page of evaluation.page in a frame of so many pixels below the cell."""
+    frame = f'<iframe srcdoc="{html.escape(text)}" style="width: 100%; border: 0" '
+    display.display(display.HTML(f'{frame} height="{height}"></iframe>'))
 
 
 def show_ablation(results):

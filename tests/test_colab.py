@@ -155,6 +155,16 @@ def test_data_on_drive_are_copied(machine, tmp_path, monkeypatch):
     assert found.is_relative_to(tmp_path / "cache") and found.read_bytes() == b"a zip"
 
 
+def test_a_photograph_is_named_or_uploaded(machine):
+    assert colab.photograph("a/photo.jpg") == pathlib.Path("a/photo.jpg")
+    files = importlib.import_module("google.colab.files")
+    files.chosen = {"mine.jpg": b""}
+    assert colab.photograph() == pathlib.Path("mine.jpg")
+    files.chosen = {}
+    with pytest.raises(UserError, match="set PHOTO"):
+        colab.photograph("")
+
+
 def test_hardware_is_described(monkeypatch):
     facts = {"device": "Tesla T4", "memory": 15 * 2**30, "tensorflow": "2.20.0"}
     facts |= {"keras": "3.13.2", "precision": "mixed_float16"}

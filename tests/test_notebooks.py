@@ -17,13 +17,13 @@ import nbformat
 import pytest
 
 from srgan_tf import ablate, atomic, recipes, settings
-from srgan_tf.data import sources
+from srgan_tf.data import photographs, sources
 from srgan_tf.networks import files, generators
 
 HERE = pathlib.Path(__file__).parent
 FOLDER = HERE.parent / "notebooks"
 TRAINING = ("SRGAN_coco", "SRGAN_celeba")
-NAMES = (*TRAINING, "compare", "ablations")
+NAMES = (*TRAINING, "compare", "ablations", "upscale")
 COLAB = "https://colab.research.google.com"
 NOTEBOOK = f"{COLAB}/github/srgan-tf/srgan_tf/blob/main/notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
@@ -40,6 +40,7 @@ plots.loss_curves = lambda *_, **__: Figure()
 """
 TINY = f"""{EAGER}SETTINGS = [
     "start=random", "residual_blocks=1", "filters=4", "discriminator_filters=4",
+    "margin=0",
     "patch_size=24", "validation_size=24", "batch_size=4", "pretrain=2 steps",
     "gan=1 epochs", 'content={{"vgg19/block1_conv1": 1.0}}', "save_every=2 steps",
     "sample_images=1", "validation_images=2", "validation_fraction=0.2",
@@ -148,7 +149,10 @@ def test_every_library_call_exists(name):
                 names[alias.name] = module
         elif isinstance(node, ast.Import):
             known = ("importlib.util", "inspect", "subprocess", "sys")
-            assert all(alias.name in known for alias in node.names)
+            for alias in node.names:
+                assert alias.name in (*known, "srgan_tf")
+                if alias.name == "srgan_tf":
+                    names["srgan_tf"] = importlib.import_module("srgan_tf")
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Attribute) and getattr(node.value, "id", 0) in names:
             assert not node.attr.startswith("_")
@@ -310,10 +314,12 @@ def test_celeba_runs_on_a_colab_whose_drive_fails(draw, tmp_path):
     assert (drive / "SRGAN/models/celeba.h5").exists()
 
 
-def test_compare_and_ablations_run(draw, scenes, tmp_path):
+def test_upscale_compare_and_ablations_run(draw, scenes, tmp_path):
     """In one kernel: starting another takes longer than either."""
     with Book("compare", tmp_path) as book:
         compare_runs(book, scenes, tmp_path)
+        book.open("upscale")
+        upscale_runs(book, draw, tmp_path)
         book.open("ablations")
         ablations_run(book, draw, scenes, tmp_path)
 
@@ -346,6 +352,23 @@ LIMIT, CENTER_CROP, ZOOM = 3, 48, 16
     assert book.shown("gallery") == ["jpeg"]
     assert "COCO, PSNR-Y" in book.text("learned")
     assert (tmp_path / "runs/output/compare/compare.json").exists()
+
+
+def upscale_runs(book, draw, tmp_path):
+    draw.draw_folder("scenes", tmp_path / "mine", count=1, size=24)
+    (photo,) = (tmp_path / "mine").iterdir()
+    model = tmp_path / "runs" / "models" / "coco.h5"
+    changes = f"""
+ROOT, PHOTO, MODELS = colab.root(elsewhere="runs"), {str(photo)!r}, [{str(model)!r}]
+SIDE = 16
+"""
+    book.run(settings=changes)
+    assert "24x24 pixels, 96x96 when enlarged" in book.text("data")
+    assert book.shown("data") == ["jpeg"] and book.shown("upscale") == ["jpeg", "html"]
+    frame = book.outputs("upscale")[-1].data["text/html"]
+    assert frame.startswith("<iframe srcdoc=") and "img-comparison-slider" in frame
+    result = tmp_path / "runs" / "output" / "upscale" / f"{photo.stem}_coco.png"
+    assert photographs.read_image(result).shape == (96, 96, 3)
 
 
 def ablations_run(book, draw, scenes, tmp_path):

@@ -16,7 +16,8 @@ _JPEG = {"format": "JPEG", "quality": 95, "subsampling": 0}
 def build(tables, rows, images):
     """The text of report.html, which needs no other file.
 
-    tables: HTML. rows: what compare.compare gives. images: how many were compared.
+    tables: HTML, or "" for a page without numbers. rows: what compare.compare gives.
+    images: how many were compared.
     """
     pictures = [
         _picture(f"{test_set}: {name}" if len(rows) > 1 else name, panels, scores)
@@ -40,13 +41,13 @@ def build(tables, rows, images):
 
 def _picture(name, panels, scores):
     """What the page needs of an image: its size, its candidates and their PSNR."""
-    height, width = panels["HR"].shape[:2]
-    images = {n: x for n, x in panels.items() if x.shape == panels["HR"].shape}
+    largest = max(panel.shape for panel in panels.values())
+    images = {title: x for title, x in panels.items() if x.shape == largest}
     psnr = {n: x["psnr_y"] for n, x in scores.items() if "psnr_y" in x}
     return {
         "name": name,
-        "width": width,
-        "height": height,
+        "width": largest[1],
+        "height": largest[0],
         "images": {title: _data_url(image) for title, image in images.items()},
         "notes": {title: f"{value:.2f} dB" for title, value in psnr.items()},
     }
