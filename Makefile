@@ -13,7 +13,11 @@ EXECUTE = .venv/bin/jupyter nbconvert --to notebook --execute --inplace \
 	--ClearMetadataPreprocessor.preserve_nb_metadata_mask=accelerator
 NOTEBOOKS = SRGAN_coco SRGAN_celeba compare upscale ablations
 
-.PHONY: test test-colab test-jax demo lint proofs notebooks clean
+# Test sets: set5, set14, coco/test, celeba/test; and VGG19's file, else downloaded.
+DATA ?= data
+VGG ?=
+
+.PHONY: test test-colab test-jax demo lint proofs benchmarks notebooks clean
 
 test: .venv/installed
 	.venv/bin/python -m pytest
@@ -31,10 +35,20 @@ demo: .venv/installed
 lint: .venv/installed
 	.venv/bin/ruff check .
 
-# Slow: every recipe resumed; ten random kills, every kind of damage: tests/proofs.py.
+# Slow: every recipe resumed; ten random kills, every kind of damage: tests/proofs.py;
+# and what the shipped models are worth, given DATA.
 proofs: .venv/installed
 	SRGAN_PROOFS=1 .venv/bin/python -m pytest tests/test_recipes.py
 	.venv/bin/python tests/proofs.py
+	if test -d $(DATA)/set5; then .venv/bin/python benchmarks/quality.py $(DATA) \
+	$(if $(VGG),--vgg-weights $(VGG)) --check; \
+	else echo "the shipped models were not measured: give DATA=FOLDER"; fi
+
+# Beside JAX and PyTorch. Stop all else meanwhile.
+benchmarks: .venv-jax/installed
+	.venv-jax/bin/python -m pip install --quiet "torch>=2.9"
+	.venv-jax/bin/python benchmarks/training_step.py
+	.venv-jax/bin/python benchmarks/upscaling.py
 
 # Trains on the photographs that the notebooks' settings name, looked for in runs/ too.
 notebooks: .venv/installed
