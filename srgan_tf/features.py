@@ -1,7 +1,6 @@
 """Frozen feature extractors: a photograph in, what a trained network sees in it out.
 
-Every extractor takes float32 RGB, 0-255, of any size. It is frozen, and float32 under
-any dtype policy: 16-bit floats would round away what a content loss measures.
+Every extractor takes float32 RGB, 0-255, of any size, and gives float32. It is frozen.
 """
 
 import contextlib
@@ -46,11 +45,14 @@ class Backbone(NamedTuple):  # a network that was trained on ImageNet
     build: Callable[..., keras.Model]
     mode: str  # of keras.applications.imagenet_utils.preprocess_input
     divisor: float = 1.0  # of its features: only VGG19 has one (Ledig et al. 2017, 3.2)
+    # Convolutions and ReLU alone: a * f(x) is f(a * x), if biases are multiplied too.
+    homogeneous: bool = False
 
 
+_SMALLER = 64  # so much smaller are images in 16 bits: VGG19 reaches float16's 65504
 _INCEPTION_RESNET = applications.InceptionResNetV2
 BACKBONES = {
-    "vgg19": Backbone("VGG19", applications.VGG19, "caffe", 12.75),
+    "vgg19": Backbone("VGG19", applications.VGG19, "caffe", 12.75, True),
     "resnet18": Backbone("ResNet-18", partial(_resnet, (2, 2, 2, 2)), "torch"),
     "resnet34": Backbone("ResNet-34", partial(_resnet, (3, 4, 6, 3)), "torch"),
     "resnet50": Backbone("ResNet50", applications.ResNet50, "caffe"),
@@ -60,24 +62,25 @@ BACKBONES = {
 
 
 @contextlib.contextmanager
-def _float32():
-    """keras.applications build under the global dtype policy: float32 meanwhile."""
+def _policy(name="float32"):
+    """keras.applications build under the global dtype policy: this one meanwhile."""
     policy = keras.config.dtype_policy()
-    keras.config.set_dtype_policy("float32")
+    keras.config.set_dtype_policy(name)
     try:
         yield
     finally:
         keras.config.set_dtype_policy(policy)
 
 
-@_float32()
-def build_extractor(terms, weights=None):
+@_policy()
+def build_extractor(terms, weights=None, precision="float32"):
     """A frozen network from images to the features that the terms name.
 
     terms: "backbone/layer" each; others are skipped. ResNet-18 and -34 have block2 to
         block5; "inception_resnet_v2/block35_5" is before the activation block35_5_ac.
     weights: {backbone: file, "random" or None}. None is ImageNet: Keras downloads it. A
         file is its "notop" .h5 (part of VGG19's is enough), or timm's .safetensors.
+    precision: a Keras policy, in which VGG19 computes; other networks do in float32.
     Returns a keras.Model from float32 RGB [batch, height, width, 3], 0-255, to
         {term: float32 [batch, rows, columns, channels]}; None without such terms.
     Raises UserError for unknown names and for weights that cannot be loaded.
@@ -92,15 +95,26 @@ def build_extractor(terms, weights=None):
     pixels, features = keras.Input((None, None, 3), name="pixels"), {}
     preprocess = applications.imagenet_utils.preprocess_input
     for name, names in wanted.items():
-        inputs = preprocess(pixels, "channels_last", BACKBONES[name].mode)
-        outputs = _network(name, names, weights.get(name))(inputs, training=False)
-        features |= {term: outputs[term] / BACKBONES[name].divisor for term in outputs}
+        backbone = BACKBONES[name]
+        inputs = preprocess(pixels, "channels_last", backbone.mode)
+        policy = precision if backbone.homogeneous else "float32"
+        network = _network(name, names, weights.get(name), policy)
+        if policy == "float32":
+            outputs, divisor = network(inputs, training=False), backbone.divisor
+        else:
+            for layer in network.layers:
+                if getattr(layer, "bias", None) is not None:
+                    layer.bias.assign(layer.bias / _SMALLER)
+            outputs = network(inputs / _SMALLER, training=False)
+            divisor = backbone.divisor / _SMALLER
+        for term, output in outputs.items():
+            features[term] = keras.ops.cast(output, "float32") / divisor
     extractor = keras.Model(pixels, features, name="features")
     extractor.trainable = False
     return extractor
 
 
-@_float32()
+@_policy()
 def build_embedding(name, weights=None):
     """A frozen network from an image to a vector, for Fréchet and kernel distances.
 
@@ -135,10 +149,11 @@ def embedding_title(name):
     return f"FID ({titles[name]})"
 
 
-def _network(name, wanted, source):
+def _network(name, wanted, source, policy):
     """The part of a backbone that has the wanted layers, with its weights."""
     backbone, tensors = BACKBONES[name], {}
-    whole = backbone.build(weights=None, include_top=False)
+    with _policy(policy):
+        whole = backbone.build(weights=None, include_top=False)
     for layer in whole.layers:
         if layer.name.endswith("_ac"):
             tensors.setdefault(layer.name.removesuffix("_ac"), layer.input)

@@ -6,12 +6,15 @@ import h5py
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 from keras.src.legacy.saving import legacy_h5_format
 from safetensors import numpy as safetensors
 
 from srgan_tf import UserError, features
+from srgan_tf.data import photographs
 
 CUT_FILE = pathlib.Path("../shared/weights/vgg19_imagenet_blocks1to3_notop.h5")
+PHOTOGRAPHS = pathlib.Path(__file__).parent.parent / "demo" / "photos"
 PIXELS = np.random.default_rng(1).uniform(0, 255, (2, 37, 50, 3)).astype(np.float32)
 
 
@@ -99,6 +102,39 @@ def test_frozen_and_float32_under_any_global_policy(policy):
         keras.config.set_dtype_policy(before)
     assert extractor.trainable_variables == []
     assert {variable.dtype for variable in extractor.variables} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    ("precision", "most"), [("mixed_bfloat16", 0.02), ("mixed_float16", 0.002)]
+)
+@pytest.mark.parametrize("real", [False, True])
+def test_vgg_in_16_bits_is_nearly_that_of_float32(precision, most, real):
+    """The features of a photograph, and the gradient of their error.
+
+    None overflows, even of images a hundred times as bright."""
+    if real and not CUT_FILE.exists():
+        pytest.skip(f"needs {CUT_FILE}")
+    term, weights = "vgg19/block3_conv4", {"vgg19": CUT_FILE if real else "random"}
+    photograph = photographs.read_image(PHOTOGRAPHS / "ashim_dsilva.jpg")[:96, :96]
+    hr = tf.constant(photograph[None], tf.float32)
+    sr = hr + np.random.default_rng(0).normal(0, 8, hr.shape)
+    found = []
+    for policy in ("float32", precision):
+        extractor = features.build_extractor([term], weights, policy)
+        assert {each.dtype for each in extractor.variables} == {"float32"}
+        with tf.GradientTape() as tape:
+            tape.watch(sr)
+            output = extractor(sr)[term]
+            error = tf.reduce_mean(tf.square(output - extractor(hr)[term]))
+            loss = 30 * error  # scaled as in a training: float16 would underflow
+        found.append((output.numpy(), tape.gradient(loss, sr).numpy()))
+        assert np.isfinite(extractor(100 * hr)[term]).all()
+    (exact, gradient), (low, near) = found
+    assert low.dtype == np.float32 and not np.array_equal(exact, low)
+    assert np.linalg.norm(low - exact) < most * np.linalg.norm(exact)
+    cosine = np.sum(gradient * near) / np.linalg.norm(gradient) / np.linalg.norm(near)
+    assert cosine > 0.97
+    assert np.linalg.norm(near) == pytest.approx(np.linalg.norm(gradient), rel=0.02)
 
 
 def test_terms_of_several_networks_and_none():

@@ -74,7 +74,9 @@ def build(recipe, seed, weights=None):
     contents = {"pretrain": recipe.pretrain_content, "gan": recipe.content}
     extractors = {}
     for stage in sorted(stages):
-        extractors[stage] = features.build_extractor(contents[stage], weights)
+        extractors[stage] = features.build_extractor(
+            contents[stage], weights, generator.dtype_policy.name
+        )
         side = recipe.patch_size - 2 * (recipe.margin if stage == "gan" else 0)
         losses.check_terms(contents[stage], extractors[stage], side)
     optimizers = _optimizer(generator, recipe, recipe.ema), discriminator_optimizer

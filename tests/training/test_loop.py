@@ -255,6 +255,9 @@ def test_a_run_goes_on_only_from_the_generator_it_started_with(
         np.testing.assert_array_equal(ours, theirs)
     assert loop.train(run, stop_at(1)) == signal.SIGINT
     assert prepare(scenes, tmp_path, *begun).step == 1
+    assert train(scenes, tmp_path, *begun) is None
+    assert train(scenes, tmp_path / "whole", *begun) is None
+    assert same_record(tmp_path, tmp_path / "whole")
     shutil.copy(tmp_path / "models/tiny.h5", start)
     with pytest.raises(UserError, match=r"start_sha256 was \"\w+\" and is"):
         prepare(scenes, tmp_path, *begun)
