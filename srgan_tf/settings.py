@@ -149,8 +149,11 @@ def check(recipe):
         size = getattr(recipe, name)
         if size % 4 or (size or recipe.patch_size) < 24:
             raise UserError(f"{name}={size}: it must be a multiple of 4, at least 24")
+    seen = recipe.patch_size - 2 * recipe.margin
+    if seen < 16:
+        raise UserError(f"margin={recipe.margin} leaves {seen} pixels: at least 16")
     # What the discriminator's first layer gives, and the weights of its last but one.
-    channels, side = recipe.discriminator_filters, recipe.patch_size
+    channels, side = recipe.discriminator_filters, seen
     needed = 4 * channels * side**2 * (recipe.batch_size + 32)
     if needed > MOST_MEMORY:
         sizes = "batch_size, patch_size or discriminator_filters"

@@ -34,6 +34,7 @@ def test_settings_are_typed():
      ('content={"pixels": -1}', "content.*above 0"),
      ('pretrain_content={"pixels": "a"}', "pretrain_content"),
      ("patch_size=50", "patch_size=50.*multiple of 4"),
+     ("margin=81", "margin=81 leaves 14 pixels"),
      ("validation_size=-4", "validation_size"),
      ("patches=middle", "patches=middle.*center"), ("augment=flop", "augment=flop"),
      ("augment=rotate_10", "augment=rotate_10.*patches=random"),

@@ -22,7 +22,8 @@ class Batches:
     patches: "center", "random" or "resize" (the whole image made a square).
     patch_size: side of the HR patches in pixels, a multiple of pixels.SCALE. augment:
     "flip" (left and right), "turn" (0 to 3 quarter turns), "rotate_10" ("random" by up
-    to so many degrees, where there is room). memory: bytes of decoded images to keep.
+    to so many degrees, where there is room), "flat" (one patch in eight gets one
+    colour, often white or black). memory: bytes of decoded images to keep.
     A damaged image is named in the log once; the next one takes its place.
     """
 
