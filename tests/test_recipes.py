@@ -111,7 +111,7 @@ def built_once():
     original = features.build_extractor
     cached = functools.cache(lambda terms: original(terms, RANDOM))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(features, "build_extractor", lambda t, _: cached(tuple(t)))
+        patch.setattr(features, "build_extractor", lambda t, *_: cached(tuple(t)))
         yield
 
 

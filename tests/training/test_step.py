@@ -324,7 +324,7 @@ def test_too_little_memory_names_the_batch_size(monkeypatch):
 def test_pretraining_alone_has_no_discriminator_nor_its_features(monkeypatch):
     built = []
     monkeypatch.setattr(
-        features, "build_extractor", lambda terms, _: built.append(terms)
+        features, "build_extractor", lambda terms, *_: built.append(terms)
     )
     _, state = build("gan=0 steps", 'content={"vgg19/block1_conv1": 1}')
     assert state.networks() == [state.generator]
