@@ -5,7 +5,7 @@
 MODEL: a shipped name, a file, or ARCHITECTURE:BLOCKSxFILTERS with random weights; the
 default is `compact`, a `srresnet` of as many blocks and the 8x32 one that was shipped
 once. Photographs are noise of 480x270 pixels and more; seconds are medians of three
-runs that alternate between the models, after one to warm up.
+runs that alternate between the models, after a small one that compiles.
 """
 
 import argparse
@@ -87,6 +87,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("models", nargs="*", default=DEFAULT, metavar="MODEL")
     parser.add_argument("--largest", type=float, default=8, help="megapixels (8)")
+    parser.add_argument("--runs", type=int, default=3, help="of each (3)")
     parser.add_argument("--worker", help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.worker:
@@ -114,7 +115,7 @@ def main():
         if megapixels > options.largest + 0.01:
             continue
         found = {model: [] for model in options.models}
-        for _ in range(3):
+        for _ in range(options.runs):
             (rate,) = ask(options.models[0], "matmul")
             for model in options.models:
                 seconds, peak = ask(model, f"{width} {height}")
