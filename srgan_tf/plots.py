@@ -14,10 +14,11 @@ GAP = 6  # pixels between the pictures of a gallery
 # Okabe and Ito's colours, which colour-blind readers can distinguish.
 PALETTE = ("#8A8A8A", "#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9")
 GREY, BLUE, VERMILION, GREEN, PURPLE = PALETTE[:5]
-_CURVES = (  # of loss_curves: panel, column, label, scale, colour
+# Of loss_curves: panel, column, label, scale, colour; None: the adversarial weight.
+_CURVES = (
     ("generator losses", "perceptual", "perceptual", 1, BLUE),
     ("generator losses", "content", "content", 1, GREEN),
-    ("generator losses", "adversarial", "adversarial × 0.001", 0.001, VERMILION),
+    ("generator losses", "adversarial", "adversarial × {:.2g}", None, VERMILION),
     ("discriminator loss", "discriminator", "discriminator", 1, PURPLE),
     ("discriminator outputs", "d_real", "D(HR)", 1, BLUE),
     ("discriminator outputs", "d_fake", "D(SR)", 1, VERMILION),
@@ -36,8 +37,11 @@ def loss_curves(log, first=None, last=None, title=""):
     that the log has; dashed lines mark where stages begin. UserError without an epoch.
     """
     log = _between(log, first, last, title or "the log")
+    share = (log["perceptual"] - log["content"]) / log["adversarial"]
+    weight = float(f"{np.nanmedian(share):.2g}") if np.isfinite(share).any() else 1.0
     curves = [
-        (panel, log, column, scale, {"label": label, "color": colour})
+        (panel, log, column, scale or weight,
+         {"label": label.format(weight), "color": colour})
         for panel, column, label, scale, colour in _CURVES
         if np.isfinite(log[column]).any()
     ]

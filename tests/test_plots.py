@@ -64,6 +64,13 @@ def test_curves_show_every_number_in_its_panel(log):
         assert [text.get_text() for text in texts] == list(drawn(axes))
 
 
+def test_the_adversarial_loss_is_drawn_with_the_weight_that_the_log_implies():
+    """As in the row of the log: 0.225 = 0.2 + 0.01 * 2.5."""
+    text = CSV.replace("0.3,0.2978,2.2", "0.222,0.2,2.2").replace("0.1975", "0.175")
+    curves = drawn(plots.loss_curves(loss_log.parse_loss_log(text)).axes[0])
+    assert curves["adversarial × 0.01"] == ([3, 4], [2.2 * 0.01, 2.5 * 0.01])
+
+
 def test_curves_are_broken_where_a_stage_begins(log):
     lines = plots.loss_curves(log).axes[0].lines
     breaks = {line.get_label(): np.isnan(line.get_ydata()).tolist() for line in lines}
