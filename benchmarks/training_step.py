@@ -64,13 +64,14 @@ def ours(recipe_name, precision):
 
 def networks():
     """Generator, discriminator and VGG54 features of this project, and the images."""
-    from srgan_tf import features, pixels, recipes
+    from srgan_tf import pixels, recipes, settings
     from srgan_tf.training import state as states
 
     recipe = recipes.get_recipe("ledig2017")
+    recipe = settings.with_settings(recipe, ["precision=float32"])
     state = states.build(recipe, 0, {"vgg19": "random"})
-    extractor = features.build_extractor(recipe.content, {"vgg19": "random"})
     lr, hr = (pixels.to_network_range(images) for images in batch())
+    extractor = state.extractors["gan"]
     return state.generator, state.discriminator, extractor, lr, hr
 
 
@@ -250,14 +251,12 @@ def worker(name, recipe_name):
         print(time.perf_counter() - start, flush=True)
 
 
-def available(name):
-    library, precision = name.split()
+def available(name, precision):
+    """Whether a candidate can run where `precision` is what the hardware is fast in."""
+    library, its = name.split()
     need = {"srgan_jax": "jax", "torch": "torch"}.get(library)
-    with open("/proc/cpuinfo") as file:
-        low = not {"amx_bf16", "avx512_bf16"}.isdisjoint(file.read().split())
-    return (low or "bfloat16" not in precision) and (
-        need is None or importlib.util.find_spec(need)
-    )
+    fast = "bfloat16" not in its or precision == "mixed_bfloat16"
+    return fast and (need is None or importlib.util.find_spec(need))
 
 
 def measure(recipe_name, names, rounds):
@@ -293,7 +292,10 @@ def main():
     options = parser.parse_args()
     if options.worker:
         return worker(*options.worker)
-    names, found = [name for name in NAMES if available(name)], {}
+    from srgan_tf.training import hardware
+
+    precision = hardware.precision()
+    names, found = [name for name in NAMES if available(name, precision)], {}
     for title, recipe_name in {**STAGES, **COMPACT}.items():
         chosen = [n for n in names if n.startswith("srgan")] * (title in COMPACT)
         found[title] = measure(recipe_name, chosen or names, options.rounds)

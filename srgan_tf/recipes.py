@@ -172,7 +172,7 @@ _compact_coco = _variant(
     discriminator_filters=32,
     augment=("flip", "turn", "flat"),
     batch_size=32,
-    # Without the grid, dots remain that pixel shuffle repeats every 4 pixels.
+    # Without the term grid, pixel shuffle leaves dots every 4 pixels.
     content={"pixels_absolute": 1.0, _VGG22: 4e-4, "grid": 100.0},
     margin=8,  # where the generator sees zeros in place of neighbours
     # At this scale of the content, 1e-3 would be a hundredth of its gradient.
