@@ -84,8 +84,16 @@ def square(text):
     return x, y, size
 
 
+def device_count(text):
+    """The text, if it is a number above 0 or `all`."""
+    if text == "all" or int(text) > 0:
+        return text
+    raise ValueError
+
+
 _TYPES = {"N": whole_number, "GIB": whole_number, "EPOCH": int, "EPOCHS": integers}
-_TYPES |= {"X,Y,SIZE": square, "SHARE": float, "NETWORK=FILE": pair}
+_TYPES |= {"N|all": device_count, "X,Y,SIZE": square, "SHARE": float}
+_TYPES |= {"NETWORK=FILE": pair}
 _TYPES |= {"VGG19": lambda path: ("vgg19", filled(path)), "P": "precision={}".format}
 
 
@@ -152,6 +160,11 @@ COMMANDS = {  # command: a description, two examples, options
         _row("--validation PATH…", "Validate on these, not on a part of --data."),
         _row("--run NAME", "Name the run; otherwise it has the recipe's name."),
         _row("--restart", "Begin anew, and replace the run of this name."),
+        _row(
+            "--devices N|all",
+            "Share each batch among so many GPUs; machines that "
+            "TF_CONFIG names join by themselves.",
+        ),
         _row("--dry-run", "Measure a training step and write nothing."),
         _row("--tensorboard", "Write TensorBoard's event files to loss/RUN/ too."),
     ),

@@ -72,6 +72,7 @@ def _train(options):
         recipe, data, validation, options.root, options.run, options.seed,
         dict(options.weights), options.memory * 2**30,
         writes_index=not options.dry_run, restart=options.restart,
+        devices=options.devices,
     )  # fmt: skip
     if options.dry_run:
         for name, fact in status.dry_run(run).items():
@@ -79,7 +80,8 @@ def _train(options):
         return 0
     _show(status.describe(run), sys.stderr)
     with _Reader() as bar:  # closed before an error is printed
-        readers = [bar, progress.tensorboard(run)] if options.tensorboard else [bar]
+        logs = options.tensorboard and run.folder.is_written
+        readers = [bar, progress.tensorboard(run)] if logs else [bar]
         received = loop.train(run, lambda event: [read(event) for read in readers])
     if received:
         _show(f"stopped at {bar.saved}: the same command resumes from there")

@@ -40,6 +40,10 @@ class Recipe:
                             ("auto", "float32", "mixed_float16", "mixed_bfloat16"))
     deterministic: str = _field("auto", "the same bits in every run; auto: on a CPU",
                                 ("auto", "true", "false"))
+    jit_compile: str = _field("auto", "XLA compiles the steps of TensorFlow; auto: no",
+                              ("auto", "true", "false"))
+    synchronized: bool = _field(False, "batch normalization of the whole batch, where "
+                                "several devices share it; with JAX it always is")
     lr_range: tuple = _field((-1.0, 1.0), "black and white in the generator's input")
     # Data
     patches: str = _field("random", "where a patch is cut; resize: the whole image, "

@@ -23,13 +23,15 @@ class Batches:
     patch_size: side of the HR patches in pixels, a multiple of pixels.SCALE. augment:
     "flip" (left and right), "turn" (0 to 3 quarter turns), "rotate_10" ("random" by up
     to so many degrees, where there is room), "flat" (one patch in eight gets one
-    colour, often white or black). memory: bytes of decoded images to keep.
+    colour, often white or black). memory: bytes of decoded images to keep. part: a
+    slice, which of the patches of a batch are made: other machines make the rest.
     A damaged image is named in the log once; the next one takes its place.
     """
 
     def __init__(self, found, batch_size, patches, patch_size, seed, augment=(),
-                 memory=2 * 2**30):  # fmt: skip
+                 memory=2 * 2**30, part=slice(None)):  # fmt: skip
         self.found, self.batch_size, self.seed = list(found), batch_size, seed
+        self._places = range(batch_size)[part]
         self._cut = patches, patch_size, augment
         self._known, self._memory, self._lock = {}, memory, threading.Lock()
 
@@ -42,7 +44,7 @@ class Batches:
         """LR uint8 [batch, size/4, size/4, 3] and HR uint8 [batch, size, size, 3]."""
         count, pairs = len(self.found), []
         order = streams.rng(streams.ORDER, self.seed, epoch).permutation(count)
-        for place in range(self.batch_size):
+        for place in self._places:
             known = self._image(int(order[(index * self.batch_size + place) % count]))
             image, whole_lr = known
             rng = streams.rng(streams.PATCH, self.seed, epoch, index, place)

@@ -22,9 +22,10 @@ class RunFolder:
     """The paths of a run, and how its files are written: locally, then copied.
 
     A root that fails is named once; what it lacks is written anew at the next save.
+    is_written: False for a machine that leaves writing, and the lock, to another one.
     """
 
-    def __init__(self, root, name):
+    def __init__(self, root, name, is_written=True):
         if "/" in name or name.startswith(".") or not name.isprintable():
             raise UserError(f'--run {name}: give a name without "/" and a leading dot')
         self.root, self.name = Path(root), name
@@ -41,6 +42,7 @@ class RunFolder:
         self.local = Path(tempfile.gettempdir()) / f"srgan_tf-{os.getuid()}" / key
         self.missing = {}  # {path: write} of what the root lacks
         self.failing = False
+        self.is_written = is_written
 
     @contextlib.contextmanager
     def lock(self):
@@ -50,6 +52,9 @@ class RunFolder:
         mounted Drive cannot, but another process may have another temporary folder.
         """
         with contextlib.ExitStack() as stack:
+            if not self.is_written:
+                yield
+                return
             with self.local_disk():
                 file = stack.enter_context(open(self.local / "lock", "a+"))
             file.seek(0)
@@ -77,6 +82,8 @@ class RunFolder:
 
         If the root fails: UserError if the file is required, else see write_missing.
         """
+        if not self.is_written:
+            return
         local = self.local / f"new-{path.name}"
         with self.local_disk():
             write(local)

@@ -1,4 +1,4 @@
-"""What this machine trains on, and how: precision, determinism, devices."""
+"""What this machine trains on, and how: precision, determinism."""
 
 import contextlib
 import importlib

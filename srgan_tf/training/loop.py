@@ -1,13 +1,13 @@
 """A training run: prepared, restored, trained and saved. Read from top to bottom."""
 
 import collections
-import dataclasses
 import logging
 import math
 import os
+import signal
 import time
 
-from srgan_tf import UserError, schedules, settings
+from srgan_tf import UserError, schedules
 from srgan_tf.data import batches, sources, split
 from srgan_tf.networks import files
 from srgan_tf.training import (
@@ -18,10 +18,12 @@ from srgan_tf.training import (
     interrupts,
     log,
     record,
+    sharing,
     state,
     status,
     validation,
 )
+from srgan_tf.training.run import Run
 
 logger = logging.getLogger(__name__)
 SAVE_SECONDS = 15 * 60  # at the latest, whatever save_every says: sessions end
@@ -29,85 +31,35 @@ LOG_SECONDS = 1  # at most so often: a long log of short epochs would take their
 LAST_RETRIES = (1, 2, 5, 10, 20, 22)  # seconds, a minute in all
 
 
-@dataclasses.dataclass
-class Run:
-    """One run of a recipe on photographs, and where it stands."""
-
-    recipe: settings.Recipe
-    seed: int
-    folder: folder.RunFolder
-    run_id: str
-    split: split.Split
-    batches: batches.Batches
-    validation: validation.Validation
-    stages: list
-    state: state.State
-    step: int = 0  # steps done
-    rows: list = dataclasses.field(default_factory=list)  # of the loss log
-    sums: dict = dataclasses.field(default_factory=dict)  # of the epoch under way
-    best: dict = dataclasses.field(default_factory=dict)  # {metric: [value, step]}
-    logged: float = -math.inf  # when the loss log was written, by the monotonic clock
-    saved: int = 0  # the step of the newest checkpoint, if any
-    ready: bool = True  # False if an error or a second Ctrl-C broke a step off
-    anew: bool = False  # whether it replaces a run of its name, once it trains
-
-    @property
-    def name(self):
-        return self.folder.name
-
-    @property
-    def last_step(self):
-        return self.stages[-1].last_step
-
-    @property
-    def stage(self):
-        """The stage of the last step done, or the first."""
-        return next(each for each in self.stages if self.step <= each.last_step)
-
-    @property
-    def missing(self):
-        """What a failing root lacks: paths, as text."""
-        lacks = [] if self.saved == self.step else [self.folder.checkpoints]
-        return sorted(map(str, [*lacks, *self.folder.missing]))
-
-
 def prepare(
     recipe, data, validation_data=(), root=".", name="", seed=0, weights=None,
-    memory=2 * 2**30, writes_index=True, restart=False,
+    memory=2 * 2**30, writes_index=True, restart=False, devices=None,
 ):  # fmt: skip
     """Finds and splits the photographs, builds the networks, restores: a Run.
 
     data, validation_data: folders, zips and images. root: where the run leaves its
     files. name: the recipe's, if empty. weights: see features.build_extractor. memory:
     bytes of decoded photographs to keep. restart: replace the run of this name, if any,
-    by a new one. Only the index of the photographs is written.
+    by a new one. devices: see sharing.choose. Only the index of the photographs is
+    written, and by the first machine alone if there are several.
     Raises UserError for whatever the user must fix before training can start.
     """
-    run_folder = folder.RunFolder(root, name or recipe.name)
+    writes = sharing.place_in_cluster()[0] == 0
+    run_folder = folder.RunFolder(root, name or recipe.name, writes)
     info = record.read_info(run_folder)  # refuses to replace what it cannot read
     info = None if restart else info
-    index = run_folder.index if writes_index else None
-    patch, measured = recipe.patch_size, recipe.validation_size or recipe.patch_size
-    if recipe.patches == "resize":
-        patch = measured = 1  # pixels that an image must have
-    withheld = recipe.validation_fraction
-    if validation_data:
-        withheld = sources.find_images(validation_data, measured, index)
-    else:
-        patch = max(patch, measured)
-    division = split.split_images(
-        sources.find_images(data, patch, index, recipe.limit), withheld, seed,
-        recipe.split, recipe.limit, recipe.validation_images, info and info["split"],
-    )  # fmt: skip
+    index = run_folder.index if writes_index and writes else None
+    division = _find_and_split(recipe, data, validation_data, seed, index, info)
+    chosen = sharing.choose(devices, recipe.batch_size)
     patches = batches.Batches(
         division.train, recipe.batch_size, recipe.patches, recipe.patch_size, seed,
-        recipe.augment, memory,
+        recipe.augment, memory, chosen.part(recipe.batch_size),
     )  # fmt: skip
     run = Run(
         recipe, seed, run_folder, info["run_id"] if info else f"{time.time_ns():x}",
         division, patches, validation.Validation(division.validation, recipe),
         schedules.stages(recipe, patches.steps_per_epoch),
-        state.build(recipe, seed, weights), anew=restart,
+        state.build(recipe, seed, weights, chosen), anew=restart,
     )  # fmt: skip
     if info:
         record.check_settings(run, info)
@@ -119,6 +71,22 @@ def prepare(
             "its checkpoints are gone: give another --run, or --restart to replace it"
         )
     return run
+
+
+def _find_and_split(recipe, data, validation_data, seed, index, info):
+    """The Split that a run's info holds, or a new one."""
+    patch, measured = recipe.patch_size, recipe.validation_size or recipe.patch_size
+    if recipe.patches == "resize":
+        patch = measured = 1  # pixels that an image must have
+    withheld = recipe.validation_fraction
+    if validation_data:
+        withheld = sources.find_images(validation_data, measured, index)
+    else:
+        patch = max(patch, measured)
+    return split.split_images(
+        sources.find_images(data, patch, index, recipe.limit), withheld, seed,
+        recipe.split, recipe.limit, recipe.validation_images, info and info["split"],
+    )  # fmt: skip
 
 
 def restore(run):
@@ -150,13 +118,17 @@ def train(run, report=lambda event: None):
     report: called with each event of events.py. Afterwards run.missing names what a
     failing root lacks. Raises UserError when a loss is not finite.
     """
-    with run.folder.lock(), interrupts.Interrupts() as interrupt:
+    shared = run.state.devices
+    with run.folder.lock(), interrupts.Interrupts() as interrupt, shared.together():
         _check_ready(run)
         if run.anew:
-            checkpoint.delete_all(run.folder)
+            if run.folder.is_written:
+                checkpoint.delete_all(run.folder)
             run.anew = False
         else:
             restore(run)  # another process may have trained on since
+        if shared.total(run.step) != shared.machines * run.step:
+            raise UserError(f"{run.folder.root}: the machines need the same --root")
         hardware.make_deterministic(run.recipe.deterministic)
         record.write_info(run)
         if run.step == run.last_step:  # perhaps killed after its last checkpoint
@@ -184,9 +156,11 @@ def _train_stage(run, stage, interrupt, report):
     saved_at, started = time.monotonic(), time.perf_counter()
     # A GPU computes a step while the host reads the measures of the one before.
     unread, unread_steps = collections.deque(), int(hardware.is_accelerated())
+    shared = run.state.devices
     for lr, hr in ahead:  # uint8 (batch, h, w, 3) and (batch, 4h, 4w, 3)
         number = run.step
-        unread.append((number, len(lr), train_step(number, lr, hr)))
+        images = len(lr) * shared.machines
+        unread.append((number, images, train_step(number, lr, hr)))
         run.step += 1
         last, ends = run.step == stage.last_step, stage.ends_epoch(number)
         late = time.monotonic() - saved_at > SAVE_SECONDS
@@ -197,14 +171,15 @@ def _train_stage(run, stage, interrupt, report):
             validates = last or stage.due(number, validate_every)
             samples = last or stage.due(number, sample_every)
             _end_epoch(run, stage, validates, samples, report)
-        stops = interrupt.received
+        stops = shared.total(bool(interrupt.received))
         if saves or stops:
             _read_measures(run, stage, unread, 0, started, report)
             save(run, report)
             saved_at = time.monotonic()
         if ends or saves:
             started = time.perf_counter()  # validating and saving are not training
-        if stops:
+        if stops:  # on this machine or another one
+            interrupt.received = interrupt.received or signal.SIGINT
             break
     ahead.close()
     run.ready = True
@@ -228,7 +203,9 @@ def _read_measures(run, stage, unread, most, started, report):
 
 def _check_ready(run):
     """UserError if a step was broken off, or another process began this run since."""
-    info = None if run.anew else record.read_info(run.folder)
+    info = None
+    if run.folder.is_written and not run.anew:
+        info = record.read_info(run.folder)
     if not run.ready or (info and info["run_id"] != run.run_id):
         raise UserError(
             f"{run.folder.info}: the run was stopped amid a step, or begun by another "
@@ -275,8 +252,10 @@ def save(run, report=lambda event: None):
     if not os.path.exists(run.folder.info):  # somebody deleted the root
         record.write_info(run, required=False)
     loss_log = log.format_loss_log(run.rows).encode()
-    path = checkpoint.save(run.folder, manifest, run.state.variables(), loss_log)
-    run.saved = run.step if path else run.saved
+    path = None
+    if run.folder.is_written:
+        path = checkpoint.save(run.folder, manifest, run.state.variables(), loss_log)
+    run.saved = run.saved if run.folder.is_written and not path else run.step
     record.write_loss_log(run)
     record.write_generator(run, run.folder.generator)
     record.write_curves(run)

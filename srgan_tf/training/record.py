@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 
 # Fields of a recipe that may change within a run.
 MAY_CHANGE = ("save_every", "sample_every", "validate_every", "keep_best", "pretrain",
-              "gan", "source", "deterministic")  # fmt: skip
+              "gan", "source", "deterministic", "jit_compile")  # fmt: skip
 
 
 def read_info(folder):

@@ -11,7 +11,7 @@ import numpy as np
 from srgan_tf import UserError, features, losses, schedules, streams
 from srgan_tf.networks import discriminator as discriminators
 from srgan_tf.networks import files, generators
-from srgan_tf.training import hardware
+from srgan_tf.training import hardware, sharing
 
 MEASURES = ("perceptual", "content", "adversarial", "discriminator", "d_real", "d_fake")
 OUT_OF_MEMORY = r"(?i)resource.?exhausted|out of memory"
@@ -29,6 +29,7 @@ class State:
     start_sha256: str = ""  # of the generator that recipe.start names
     # [(variable, its newer value)]: what JAX's step keeps on the device between steps.
     held: list = dataclasses.field(default_factory=list)
+    devices: sharing.Devices = sharing.ONE
 
     def networks(self):
         return [net for net in (self.generator, self.discriminator) if net is not None]
@@ -46,16 +47,24 @@ class State:
     def variables(self):
         """{name: variables} of the whole state: what a checkpoint holds."""
         self.settle()
-        frozen = dict.fromkeys(("extractors", "start_sha256", "held"))
+        frozen = dict.fromkeys(("extractors", "start_sha256", "held", "devices"))
         parts = vars(self) | frozen
         return {name: part.variables for name, part in parts.items() if part}
 
 
-def build(recipe, seed, weights=None):
+def build(recipe, seed, weights=None, devices=sharing.ONE):
     """The State that a run of this recipe begins with.
 
-    weights: see features.build_extractor. UserError if a content loss or start misfits.
+    weights: see features.build_extractor. devices: those that will share its steps.
+    UserError if a content loss or start misfits.
     """
+    with devices.scope():
+        state = _build(recipe, seed, weights)
+    state.devices = devices
+    return state
+
+
+def _build(recipe, seed, weights):
     stages = {stage.name for stage in schedules.stages(recipe, 1)}
     random.seed(seed)  # from which Keras draws the seeds of its initializers
     chosen = generators.GeneratorSettings(
@@ -71,6 +80,11 @@ def build(recipe, seed, weights=None):
             )
             discriminator_optimizer = _optimizer(discriminator, recipe, ema=0.0)
         start_sha256 = _start_from(generator, recipe.start)
+    if recipe.synchronized and keras.backend.backend() == "tensorflow":
+        networks = [generator, *([discriminator] if discriminator else [])]
+        for layer in (layer for network in networks for layer in network.layers):
+            if isinstance(layer, keras.layers.BatchNormalization):
+                layer.synchronized = True
     contents = {"pretrain": recipe.pretrain_content, "gan": recipe.content}
     extractors = {}
     for stage in sorted(stages):
@@ -147,7 +161,7 @@ def compile_step(stage, state, recipe, seed):
     """A function (step number, lr, hr) → {measure: scalar tensor} for a stage.
 
     It takes the learning rate of the step, draws the labels and trains once. lr, hr:
-    uint8 batches.
+    uint8 batches, or of several machines this one's part of them.
     """
     if keras.backend.backend() == "jax":
         from srgan_tf.training import step_jax as step
@@ -160,7 +174,9 @@ def compile_step(stage, state, recipe, seed):
         rate = np.float32(schedule(number - stage.first_step, stage.steps))
         batch = [rate, lr, hr]
         if stage.name == "gan":
-            batch += noisy_labels(recipe, seed, number, len(lr))
+            whole = len(lr) * state.devices.machines
+            labels = noisy_labels(recipe, seed, number, whole)
+            batch += [each[state.devices.part(whole)] for each in labels]
         try:
             return update(*batch)
         except Exception as error:  # each backend and device has a kind of its own

@@ -5,9 +5,12 @@ What is trained, the networks and their optimizers, is built in state.py; step_j
 has the same steps for Keras' JAX backend.
 """
 
+import functools
+
+import keras
 import tensorflow as tf
 
-from srgan_tf import losses
+from srgan_tf import UserError, losses
 from srgan_tf.pixels import SCALE, to_network_range
 
 
@@ -25,7 +28,6 @@ def pretrain(state, recipe):
     """The step of the first stage: the generator alone, by the content loss."""
     generator, optimizer = state.generator, state.generator_optimizer
 
-    @tf.function(input_signature=_specs(recipe))
     def pretrain_step(rate, lr, hr):
         """One update of the generator on a batch of uint8 (LR, HR) images."""
         lr = to_network_range(tf.cast(lr, tf.float32), generator.settings.lr_range)
@@ -38,10 +40,10 @@ def pretrain(state, recipe):
             loss = optimizer.scale_loss(content)
         gradients = tape.gradient(loss, generator.trainable_variables)
         optimizer.learning_rate.assign(rate)
-        optimizer.apply(gradients, generator.trainable_variables)
+        _apply(optimizer, gradients, generator.trainable_variables)
         return {"perceptual": content, "content": content}
 
-    return pretrain_step
+    return _compiled(pretrain_step, state, recipe)
 
 
 def gan(state, recipe):
@@ -50,9 +52,7 @@ def gan(state, recipe):
     generator_optimizer = state.generator_optimizer
     discriminator_optimizer = state.discriminator_optimizer
     extractor, margin = state.extractors["gan"], recipe.margin
-    labels = [tf.TensorSpec((None, 1), tf.float32)] * 3
 
-    @tf.function(input_signature=[*_specs(recipe), *labels])
     def gan_step(rate, lr, hr, real_labels, fake_labels, generator_labels):
         """One update of both networks on a batch of uint8 (LR, HR) images."""
         lr = to_network_range(tf.cast(lr, tf.float32), generator.settings.lr_range)
@@ -82,8 +82,8 @@ def gan(state, recipe):
         discriminator_gradients = discriminator_tape.gradient(scaled_loss, weights[1])
         generator_optimizer.learning_rate.assign(rate)
         discriminator_optimizer.learning_rate.assign(rate)
-        generator_optimizer.apply(generator_gradients, weights[0])
-        discriminator_optimizer.apply(discriminator_gradients, weights[1])
+        _apply(generator_optimizer, generator_gradients, weights[0])
+        _apply(discriminator_optimizer, discriminator_gradients, weights[1])
         return {
             "perceptual": perceptual,
             "content": content,
@@ -93,4 +93,40 @@ def gan(state, recipe):
             "d_fake": tf.reduce_mean(tf.sigmoid(fake_logits)),
         }
 
-    return gan_step
+    return _compiled(gan_step, state, recipe, labels=3)
+
+
+def _apply(optimizer, gradients, variables):
+    """Updates the variables by the mean of all devices' gradients."""
+    context = tf.distribute.get_replica_context()
+    count = context.num_replicas_in_sync
+    if count > 1:
+        if isinstance(optimizer, keras.optimizers.LossScaleOptimizer):
+            # Each device sees whether its gradients are finite: they must agree.
+            gradients = context.all_reduce("MEAN", gradients)
+        gradients = [gradient / count for gradient in gradients]  # Keras takes the sum
+    optimizer.apply(gradients, variables)
+
+
+def _compiled(step, state, recipe, labels=0):
+    """The step as a function of a whole batch, whatever devices share it."""
+    devices, compiles = state.devices, recipe.jit_compile == "true"
+    if compiles and devices.strategy:
+        raise UserError("jit_compile=true is for one device: set it to false")
+    here = devices.count // devices.machines
+
+    def on_device(rate, *batch):
+        number = tf.distribute.get_replica_context().replica_id_in_sync_group % here
+        size = tf.shape(batch[0])[0] // here
+        return step(rate, *(x[number * size : (number + 1) * size] for x in batch))
+
+    def on_devices(*batch):
+        measures = devices.strategy.run(on_device, batch)
+        mean = functools.partial(devices.strategy.reduce, "MEAN", axis=None)
+        return {name: mean(value) for name, value in measures.items()}
+
+    signature = [*_specs(recipe), *[tf.TensorSpec((None, 1), tf.float32)] * labels]
+    return tf.function(
+        on_devices if devices.strategy else step, input_signature=signature,
+        jit_compile=compiles,
+    )  # fmt: skip

@@ -5,8 +5,6 @@ step takes the values of all variables and returns new ones. They stay on the de
 in State.held, until something is saved, validated or shown.
 """
 
-import math
-
 import jax
 import keras
 import numpy as np
@@ -126,7 +124,7 @@ def _compiled(step, state, recipe, networks, extractor):
 
     step: a pure function (values, learning rate, values of the extractor, *batch) →
     (values, measures). networks: [(network, its optimizer)]. The batch is divided among
-    as many devices of this machine as it can be divided by.
+    the state's devices; what is a mean over the batch is one over all of them.
     """
     state.settle()
     variables, rates = [], []
@@ -138,8 +136,7 @@ def _compiled(step, state, recipe, networks, extractor):
             (network.trainable_variables, network.non_trainable_variables, others)
         )
     leaves, structure = jax.tree.flatten(variables)
-    devices = jax.local_devices()
-    devices = devices[: math.gcd(recipe.batch_size, len(devices))]
+    devices = jax.local_devices()[: state.devices.count]
     mesh = Mesh(np.array(devices), ["batch"])
     whole, divided = (NamedSharding(mesh, PartitionSpec(*x)) for x in ((), ["batch"]))
     frozen = [each.value for each in (extractor.variables if extractor else ())]

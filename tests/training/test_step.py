@@ -9,8 +9,8 @@ import tensorflow as tf
 
 from srgan_tf import UserError, features, losses, pixels, recipes, schedules, settings
 from srgan_tf.networks import files
+from srgan_tf.training import sharing, step
 from srgan_tf.training import state as states
-from srgan_tf.training import step
 
 TINY = settings.with_settings(
     recipes.get_recipe("tiny"),
@@ -245,7 +245,7 @@ def test_a_step_is_given_its_learning_rate_and_draws_its_labels(monkeypatch):
     changes = ["learning_rate=1e-3, 1e-4 after 2 steps", "real_label_std=0.05"]
     recipe, seen = settings.with_settings(TINY, changes), []
     monkeypatch.setattr(step, "gan", lambda *_: lambda *given: seen.append(given) or {})
-    run(recipe, None, "gan", 3)
+    run(recipe, types.SimpleNamespace(devices=sharing.ONE), "gan", 3)
     assert [rate for rate, *_ in seen] == pytest.approx([1e-3, 1e-3, 1e-4])
     for number, (_, *tensors) in zip((3, 4, 5), seen, strict=True):
         expected = [*batch(number), *states.noisy_labels(recipe, 1, number, 2)]
@@ -343,3 +343,12 @@ def test_starts_from_a_generators_file(tmp_path):
             build("gan=0 steps", f"start={path}", change)
     with pytest.raises(UserError, match=r"nowhere\.h5"):
         build(f"start={tmp_path / 'nowhere.h5'}")
+
+
+def test_steps_compiled_by_xla_have_the_same_losses():
+    found = []
+    for choice in ("auto", "true"):
+        recipe, state = build(f"jit_compile={choice}", "epsilon=1e-5")
+        found.append(run(recipe, state, "pretrain", 2) + run(recipe, state, "gan", 2))
+    for measures, expected in zip(*found, strict=True):
+        assert measures == pytest.approx(expected, abs=1e-5)

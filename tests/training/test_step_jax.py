@@ -48,10 +48,13 @@ def take_step(folder, name, stage, setting):
     TensorFlow writes the state where there is none.
     """
     from srgan_tf import hdf5
+    from srgan_tf.training import sharing
     from srgan_tf.training import state as states
 
     recipe = settings.with_settings(recipes.get_recipe("tiny"), [*STEP, setting])
-    state, start = states.build(recipe, 1, {"vgg19": "random"}), folder / f"{name}.h5"
+    devices = sharing.choose(None, 4)  # with JAX all there are
+    state = states.build(recipe, 1, {"vgg19": "random"}, devices)
+    start = folder / f"{name}.h5"
     if not start.exists():
         with h5py.File(start, "w") as file:
             for part, its in state.variables().items():
