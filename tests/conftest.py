@@ -62,6 +62,16 @@ def srgan(capsys):
 
 
 @pytest.fixture(scope="module")
+def eager():
+    """Compiling a tiny network takes longer than running it."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
+
+
+@pytest.fixture(scope="module")
 def no_curves():
     """A run's are not drawn: that takes longer than the trainings here."""
     from srgan_tf import plots
