@@ -11,14 +11,13 @@ from PIL import Image
 @pytest.mark.parametrize("kind", ["scene", "face"])
 def test_pictures_are_functions_of_seed_and_size_with_real_detail(draw, kind):
     function = getattr(draw, f"draw_{kind}")
-    for size in (32, 96, 101):
-        first = [function(seed, size) for seed in range(8)]
-        again = [function(seed, size) for seed in reversed(range(8))][::-1]
+    for size in (33, 96):
+        first = [function(seed, size) for seed in range(4)]
+        again = [function(seed, size) for seed in reversed(range(4))][::-1]
         np.testing.assert_array_equal(first, again)
         assert all(a.shape == (size, size, 3) and a.dtype == np.uint8 for a in first)
-        assert len({a.tobytes() for a in first}) == 8
-    for seed in range(8):
-        hr = function(seed, 96)
+        assert len({a.tobytes() for a in first}) == 4
+    for hr in first:
         assert hr.min() < 60 and hr.max() > 150  # not flat, not black
         small = Image.fromarray(hr).resize((24, 24), Image.BICUBIC)
         error = (np.asarray(small.resize((96, 96), Image.BICUBIC), float) - hr) ** 2
