@@ -183,16 +183,13 @@ def test_a_full_disk_is_named_and_what_came_is_used(site, monkeypatch):
                 raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
             return super().write(chunk)
 
-    def full(path, mode):
-        return Full(path, mode) if "b" in mode else open(path, mode)
-
     with monkeypatch.context() as patch:
-        patch.setattr(downloads, "open", full, raising=False)
+        choose = lambda path, mode: (Full if "b" in mode else open)(path, mode)  # noqa: E731
+        patch.setattr(downloads, "open", choose, raising=False)
         with pytest.raises(UserError, match=r"cache: No space .*SRGAN_CACHE"):
             downloads.fetch(site.url)
     assert not zips(site)
-    path = downloads.fetch(site.url)
-    assert is_whole(site, path)
+    assert is_whole(site, downloads.fetch(site.url))
     assert "Range" in site.requests[1] and site.waits == []
 
 
@@ -208,8 +205,7 @@ def test_names_stand_for_addresses_unless_they_exist(site, monkeypatch, make):
     assert all(map(downloads.address, downloads.NAMES))
     monkeypatch.setitem(downloads.NAMES, "div2k", site.url)
     monkeypatch.chdir(site.cache.parent)
-    path = downloads.fetch("div2k")
-    assert is_whole(site, path)
+    assert is_whole(site, downloads.fetch("div2k"))
     make.fill("div2k", ["a.png"])
     unchanged = ["div2k", pathlib.Path("div2k"), "no/such.zip", "a.zip"]
     assert [*map(downloads.fetch, unchanged)] == unchanged and len(site.requests) == 1
