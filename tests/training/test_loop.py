@@ -148,7 +148,7 @@ def test_logged_psnr_is_that_of_the_generator(whole, scenes):
 
 
 def test_findings_are_logged_always_and_reported_once(scenes, tmp_path, monkeypatch):
-    findings = {1: [], 2: [("tint", "a, b")], 3: [("tint", "a, c"), ("net", "d")]}
+    findings = {2: [("tint", "a, b")], 3: [("tint", "a, c"), ("net", "d")]}
 
     def examine(log, index=-1):
         epoch = [0, *log["epoch"]][index]
@@ -415,13 +415,13 @@ def test_missing_or_damaged_info_is_not_guessed(scenes, copy):
         prepare(scenes, copy)
 
 
-def test_no_run_begins_on_a_root_that_cannot_be_written(scenes, tmp_path):
+def test_no_run_begins_on_a_root_that_cannot_be_written_or_read(
+    scenes, tmp_path, monkeypatch
+):
     (tmp_path / "root").write_text("")
     with pytest.raises(UserError, match="root"):
         train(scenes, tmp_path / "root")
 
-
-def test_a_root_that_does_not_answer_is_one_line(scenes, tmp_path, monkeypatch):
     def failing(path):
         if path.suffix != ".json":
             return os.path.exists(path)
