@@ -162,7 +162,7 @@ class Book:
         self.environment |= {key: str(place) for key, place in places.items()}
         self.environment |= environment
         self.client = nbclient.NotebookClient(
-            self.cells, timeout=120, kernel_name="python3",
+            self.cells, timeout=300, kernel_name="python3",
             resources={"metadata": {"path": folder}},
         )  # fmt: skip
 
