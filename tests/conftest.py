@@ -12,12 +12,14 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
-SLOW = ("test_notebooks", "test_loop", "test_recipes", "test_step", "test_tiles")
+SLOW = ("test_notebooks", "test_loop", "test_features", "test_step", "test_ablate",
+        "test_tiles", "test_generators", "test_colab", "test_recipes")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):
     """The longest files first, so that both workers end at one time."""
-    items.sort(key=lambda item: item.path.stem not in SLOW)
+    order = {name: place for place, name in enumerate(SLOW)}
+    items.sort(key=lambda item: order.get(item.path.stem, len(SLOW)))
 
 
 def pytest_collection_finish():
@@ -59,6 +61,16 @@ def srgan(capsys):
         return stop.value.code or 0, output.out, output.err
 
     return run
+
+
+@pytest.fixture(scope="module")
+def eager():
+    """Compiling a tiny network takes longer than running it."""
+    import tensorflow as tf
+
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")

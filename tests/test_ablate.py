@@ -1,13 +1,11 @@
 """Recipes trained side by side: the table, going on, failing, refusing."""
 
 import dataclasses
-import os
 import signal
 
 import numpy as np
 import pandas
 import pytest
-import tensorflow as tf
 
 from srgan_tf import UserError, ablate, recipes
 from srgan_tf.evaluation import compare
@@ -15,7 +13,7 @@ from srgan_tf.networks import files
 from srgan_tf.training import events, loop
 
 TINY = dataclasses.replace(
-    recipes.RECIPES["tiny"], generator="srresnet", filters=8, residual_blocks=1,
+    recipes.RECIPES["tiny"], generator="srresnet", filters=6, residual_blocks=1,
     discriminator_filters=4, patch_size=24, batch_size=2, pretrain="2 steps",
     gan="0 steps", sample_images=1, validation_images=1,
 )  # fmt: skip
@@ -23,19 +21,16 @@ VARIANTS = {
     "plain": {"gan": "1 step"},
     "normed": {"batch_norm": True, "filters": 4, "pretrain": "3 steps"},
     "wide": {"patch_size": 64},  # than any image here
-    "odd": {"generator": "odd"},
 }
 
 
 @pytest.fixture(scope="module", autouse=True)
-def variants(no_curves):
+def variants(no_curves, small_discriminator, eager):
     with pytest.MonkeyPatch.context() as patch:
         for name, changes in VARIANTS.items():
             variant = dataclasses.replace(TINY, name=name, **changes)
             patch.setitem(recipes.RECIPES, name, variant)
-        tf.config.run_functions_eagerly(True)
         yield
-        tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="module")
@@ -104,24 +99,23 @@ def test_given_again_it_trains_nothing_and_says_the_same(whole, run):
     root, results = whole
     model = root / "models/plain.h5"
     before = model.read_bytes()
-    again, steps = run(root, evaluator=compare.Evaluator("random"))
+    again, steps = run(root)
     assert steps == [] and again["recipes"] == results["recipes"]
-    assert ablate.table(again) == ablate.table(results)
+    psnr = [ablate.frame(each)["PSNR-Y, dB"].to_dict() for each in (again, results)]
+    assert psnr[0] == psnr[1]
     assert model.read_bytes() == before
-    with pytest.raises(UserError, match=r"normed: .*batch_size"):  # it began otherwise
-        run(root, ("normed", "odd"), settings=["batch_size=3"])
 
 
 def test_stopped_in_a_recipe_it_goes_on_to_the_same_generator(whole, run, tmp_path):
     def stop(event):
         if isinstance(event, events.Step) and event.number == 2:
-            os.kill(os.getpid(), signal.SIGINT)
+            signal.raise_signal(signal.SIGINT)
 
-    stopped, _ = run(tmp_path, ("normed", "plain"), report=stop)
+    stopped, _ = run(tmp_path, ("normed",), report=stop)
     assert stopped["stopped"] == signal.SIGINT and "comparison" not in stopped
     assert not (tmp_path / "output/ablate").exists()
-    done, steps = run(tmp_path, ("normed", "plain"))
-    assert done["stopped"] is None and steps == [3, 1, 2, 3]
+    done, steps = run(tmp_path, ("normed",))
+    assert done["stopped"] is None and steps == [3]
     ours, theirs = (root / "models/normed.h5" for root in (tmp_path, whole[0]))
     assert ours.read_bytes() == theirs.read_bytes()
 
@@ -141,8 +135,6 @@ def test_a_failing_recipe_is_named_and_the_others_go_on(run, tmp_path, monkeypat
     table = ablate.frame(results)
     assert "step 1 is nan" in table["failed"]["normed"]
     assert table["PSNR-Y, dB"]["normed"] == table["failed"]["plain"] == "–"
-    monkeypatch.undo()
-    assert run(tmp_path, ("normed", "plain"))[1] == [1, 2, 3]
 
 
 def test_lengths_are_for_the_stages_that_a_recipe_has():
@@ -157,7 +149,6 @@ def test_lengths_are_for_the_stages_that_a_recipe_has():
         (["plain", "norme"], [], "normed"),
         (["plain", "normed"], ["filter=3"], "filters"),
         (["plain", "wide"], [], "wide: "),
-        (["plain", "odd"], [], "odd: "),
         (["plain", "normed"], ['content={"pixel": 1.0}'], "pixel"),
     ],
 )

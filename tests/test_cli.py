@@ -1,5 +1,6 @@
 """The command line: exit codes, one line for a mistake, and every option's help."""
 
+import functools
 import shlex
 import subprocess
 import sys
@@ -8,7 +9,7 @@ import pytest
 
 from srgan_tf import UserError, __version__, arguments, cli, features, recipes, settings
 from srgan_tf.data import downloads
-from srgan_tf.training import record
+from srgan_tf.training import record, status
 
 PARSER = arguments.build_parser(cli.COMMANDS)
 
@@ -55,8 +56,6 @@ def test_help_has_two_examples_that_parse(srgan, command):
         ("train tiny", "--data"),
         ("recipes cocoa", "coco?"),
         ("plot nowhere.csv --at 10,x", "--at"),
-        ("compare --hr nowhere", "nowhere"),
-        ("ablate tiny coco --data x --validation nowhere", "nowhere"),
         ("gallery --hr x --zoom 1,2", "--zoom"),
         ("upscale nowhere.png", "nowhere.png"),
         ("upscale x --blend 0.5", "--with"),
@@ -76,14 +75,19 @@ def test_mistake_is_one_line_and_exit_code_2(srgan, arguments, subject):
     assert line.startswith("srgan: ") and subject in line
 
 
-@pytest.mark.parametrize("words", ["train coco --data", "compare --hr"])
+@pytest.mark.parametrize(
+    "words", ["train coco --data {}", "train coco --data {scenes} --validation {}",
+              "compare --hr {}", "ablate tiny coco --data {scenes} --validation {}"],
+)  # fmt: skip
 @pytest.mark.parametrize("path", ["nowhere", "."])
-def test_paths_are_looked_at_before_weights(srgan, tmp_path, monkeypatch, words, path):
-    """Neither a download nor a folder is begun for data that are not there."""
+def test_paths_are_looked_at_before_weights(
+    srgan, scenes, tmp_path, monkeypatch, words, path
+):
+    """Trap 8: neither a download nor a folder is begun for data that are not there."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(features, "build_extractor", lambda *_: 1 / 0)
     monkeypatch.setattr(features, "build_embedding", lambda *_: 1 / 0)
-    code, _, error = srgan(*words.split(), path)
+    code, _, error = srgan(*words.format(path, scenes=scenes).split())
     assert code == 2 and path in error
     assert not list(tmp_path.iterdir())
 
@@ -95,8 +99,11 @@ SMALL = (
 )  # fmt: skip
 
 
+@pytest.mark.usefixtures("small_discriminator", "eager")
 def test_a_run_is_trained_looked_at_and_used(srgan, scenes, tmp_path, monkeypatch):
     monkeypatch.setattr(record, "write_curves", lambda run: None)  # it takes seconds
+    measure = functools.partial(status.dry_run, seconds=0.1)  # so does this
+    monkeypatch.setattr(status, "dry_run", measure)
     root, model = tmp_path / "a", tmp_path / "a/models/tiny.h5"
     command = "train", "tiny", "--data", scenes, "--root", root, "--set", *SMALL
     code, output, _ = srgan(*command, "--dry-run")
@@ -111,10 +118,9 @@ def test_a_run_is_trained_looked_at_and_used(srgan, scenes, tmp_path, monkeypatc
     assert code == 0 and str(model) in output and "resumed from" in error
     srgan("progress", "tiny", "--root", root)
     assert (root / "output/tiny/progress.gif").exists()
-    sheet = tmp_path / "sheet.png"
-    command = "gallery", "--hr", scenes, "--model", model, "--panels", "lr,tiny,hr"
+    sheet, photograph = tmp_path / "sheet.png", min(scenes.iterdir())
+    command = "gallery", "--hr", photograph, "--model", model, "--panels", "lr,tiny,hr"
     assert srgan(*command, "-o", sheet)[:2] == (0, f"{sheet}\n") and sheet.exists()
-    photograph = min(scenes.iterdir())
     command = "upscale", photograph, tmp_path / "none", "--model", model
     code, output, _ = srgan(*command, "-o", tmp_path / "up")
     assert (tmp_path / "up" / f"{photograph.stem}.png").exists()
@@ -155,15 +161,12 @@ def test_data_may_be_downloaded(srgan, scenes, tmp_path, monkeypatch, words):
     assert "1.00M/20.0M" in error and "B/s]" in error
 
 
-def log_of(path, losses):
-    rows = [f"{n},{n},gan,{loss},7.98" for n, loss in enumerate(losses, 1)]
-    path.write_text("\n".join(["epoch,step,stage,perceptual,discriminator", *rows]))
-    return path
-
-
 def test_plot_draws_and_compares_logs(srgan, tmp_path):
-    a = log_of(tmp_path / "a.csv", [0.5, 0.25, *[0.2] * 6])
-    b = log_of(tmp_path / "b.csv", [0.5, 0.25, 1 / 6])
+    a, b = tmp_path / "a.csv", tmp_path / "b.csv"
+    for path, losses in ((a, [0.5, 0.25, *[0.2] * 6]), (b, [0.5, 0.25, 1 / 6])):
+        rows = [f"{n},{n},gan,{loss},7.98" for n, loss in enumerate(losses, 1)]
+        header = "epoch,step,stage,perceptual,discriminator"
+        path.write_text("\n".join([header, *rows]))
     code, output, _ = srgan("plot", a, "--from", 3, "--to", 5)
     path, finding = output.splitlines()
     assert code == 0 and path == str(tmp_path / "a.png")

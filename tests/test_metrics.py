@@ -35,10 +35,14 @@ def features():
         (np.uint8, {"border": 4, "luma": True}, 39.621088, 0.99628969),
     ],
 )
-def test_psnr_and_ssim_of_the_formula_images(pair, dtype, options, decibel, similarity):
+def test_psnr_and_ssim_of_the_formula_images(
+    pair, dtype, options, decibel, similarity, monkeypatch
+):
     a, b = (image.astype(dtype) for image in pair)
     assert metrics.psnr(a, b, **options) == pytest.approx(decibel, abs=1e-6)
-    assert metrics.ssim(a, b, **options) == pytest.approx(similarity, abs=1e-8)
+    for rows in (512, 1, 7, 38):  # of 38 valid rows, so many at a time
+        monkeypatch.setattr(metrics, "BLOCK", rows)
+        assert metrics.ssim(a, b, **options) == pytest.approx(similarity, abs=1e-8)
 
 
 def test_psnr_by_hand_and_of_identical_images(pair):
@@ -50,17 +54,10 @@ def test_psnr_by_hand_and_of_identical_images(pair):
     framed[:4], framed[-4:], framed[:, :4], framed[:, -4:] = 0, 0, 0, 0
     assert metrics.psnr(pair[0], framed, border=4) == float("inf")
     assert metrics.psnr(pair[0], framed, border=3) < 30
-    for same in (pair[0], np.zeros((11, 11, 3), np.float32)):
-        for luma in (False, True):
-            assert metrics.psnr(same, same, luma=luma) == float("inf")
-            assert metrics.ssim(same, same, luma=luma) == pytest.approx(1, abs=1e-15)
-
-
-def test_ssim_in_strips(monkeypatch, pair):
-    whole = metrics.ssim(*pair)
-    for rows in (1, 7, 38):  # 38 valid rows
-        monkeypatch.setattr(metrics, "BLOCK", rows)
-        assert metrics.ssim(*pair) == pytest.approx(whole, abs=1e-14)
+    for luma in (False, True):
+        same = np.zeros((11, 11, 3), np.float32)
+        assert metrics.psnr(same, same, luma=luma) == float("inf")
+        assert metrics.ssim(same, same, luma=luma) == pytest.approx(1, abs=1e-15)
 
 
 @pytest.mark.parametrize("metric", [metrics.psnr, metrics.ssim])
@@ -99,21 +96,8 @@ def test_frechet_distance_of_the_goldens(features):
     assert distance == pytest.approx(8.2100643205, abs=1e-6)  # scipy.linalg.sqrtm's
 
 
-def test_frechet_distance_is_exact_at_any_rank():
-    # In the plane the root has a closed form; 28 more dimensions add nothing to it.
-    a, b = random(90, 2), random(70, 2, seed=1) @ [[2, 0.5], [0, 0.3]] + 1
-    one, other = np.cov(a, rowvar=False), np.cov(b, rowvar=False)
-    root = np.sqrt(np.linalg.det(one) * np.linalg.det(other))
-    trace = np.sqrt(np.trace(one @ other) + 2 * root)
-    expected = np.square(a.mean(0) - b.mean(0)).sum() - 2 * trace
-    expected += np.trace(one) + np.trace(other)
-    plane = np.linalg.qr(random(30, 30))[0][:2]
-    assert metrics.frechet_distance(a, b) == pytest.approx(expected, rel=1e-12)
-    for images in (90, 15):  # more and fewer than dimensions
-        one, other = a[:images], b[:images]
-        got = metrics.frechet_distance(one @ plane, other @ plane)
-        assert got == pytest.approx(metrics.frechet_distance(one, other), rel=1e-12)
-    # Spectrum over 12 decades: scaling gives (1.01 - 1)^2 of the trace to all digits.
+def test_frechet_distance_is_exact_to_all_digits():
+    # Spectrum over 12 decades: scaling gives (1.01 - 1)^2 of the trace.
     a = random(200, 40) * np.logspace(0, -6, 40)
     a, expected = a - a.mean(0), 1e-4 * np.var(a, axis=0, ddof=1).sum()
     assert metrics.frechet_distance(a, 1.01 * a) == pytest.approx(expected, rel=1e-10)
@@ -123,15 +107,12 @@ def test_frechet_distance_is_exact_at_any_rank():
 def test_frechet_distance_closed_forms(count):
     distance = metrics.frechet_distance
     a, b = random(count, 20), random(count, 20, seed=1) * 1.5 + 0.2
-    shift = random(20, seed=2)
-    rotation = np.linalg.qr(random(20, 20, seed=3))[0]
-    order = np.random.default_rng(4).permutation(count)
-    assert 0 <= distance(a, a) < 1e-12
-    assert distance(a, a[order]) < 1e-12
+    shift, rotation = random(20, seed=2), np.linalg.qr(random(20, 20, seed=3))[0]
+    assert 0 <= distance(a, a[::-1]) < 1e-12
     assert distance(a, a + shift) == pytest.approx(shift @ shift)
     assert distance(3 * a, 3 * b) == pytest.approx(9 * distance(a, b))
     turned, moved = (a @ rotation, b @ rotation), (a + 5 * shift, b + 5 * shift)
-    for pair in ((b, a), (a[order], b), turned, moved):
+    for pair in ((b, a), (a[::-1], b), turned, moved):
         assert distance(*pair) == pytest.approx(distance(a, b), rel=1e-10)
     a, b = (each.astype(np.float32) + 1000 for each in (a, b))  # computed in float64
     assert distance(a, b) == distance(a.astype(float), b.astype(float))

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 from PIL import Image, ImageSequence
 
 from srgan_tf import UserError, plots
@@ -35,9 +36,6 @@ def drawn(axes):
     }  # fmt: skip
 
 
-# Curves ---------------------------------------------------------------------------
-
-
 def test_curves_show_every_number_in_its_panel(log):
     figure = plots.loss_curves(log, title="coco")
     axes = panels(figure)
@@ -64,18 +62,18 @@ def test_curves_show_every_number_in_its_panel(log):
         assert [text.get_text() for text in texts] == list(drawn(axes))
 
 
-def test_the_adversarial_loss_is_drawn_with_the_weight_that_the_log_implies():
-    """As in the row of the log: 0.225 = 0.2 + 0.01 * 2.5."""
-    text = CSV.replace("0.3,0.2978,2.2", "0.222,0.2,2.2").replace("0.1975", "0.175")
-    curves = drawn(plots.loss_curves(loss_log.parse_loss_log(text)).axes[0])
-    assert curves["adversarial × 0.01"] == ([3, 4], [2.2 * 0.01, 2.5 * 0.01])
-
-
-def test_curves_are_broken_where_a_stage_begins(log):
+def test_curves_break_between_stages_and_follow_the_logs_weight_and_scale(log):
     lines = plots.loss_curves(log).axes[0].lines
     breaks = {line.get_label(): np.isnan(line.get_ydata()).tolist() for line in lines}
     assert breaks["content"] == [False, False, True, False, False]
     assert not any(breaks["adversarial × 0.001"])
+    # The weight that the rows imply: 0.225 = 0.2 + 0.01 * 2.5.
+    text = CSV.replace("0.3,0.2978,2.2", "0.222,0.2,2.2").replace("0.1975", "0.175")
+    curves = drawn(plots.loss_curves(loss_log.parse_loss_log(text)).axes[0])
+    assert curves["adversarial × 0.01"] == ([3, 4], [2.2 * 0.01, 2.5 * 0.01])
+    for strange, scale in ((50.0, "log"), (float("inf"), "linear")):
+        log["content"] = [strange, 0.25, 0.2978, 0.1975]  # must not flatten the rest
+        assert plots.loss_curves(log).axes[0].get_yscale() == scale
 
 
 def test_zoom_keeps_the_epochs_asked_for_or_says_which_there_are(log):
@@ -88,15 +86,6 @@ def test_zoom_keeps_the_epochs_asked_for_or_says_which_there_are(log):
         plots.loss_curves(log, 5, title="coco")
     with pytest.raises(UserError, match=r"A.*4"):
         plots.compare_losses({"A": log, "B": log}, first=3, last=2)
-
-
-def test_a_spike_or_infinity_does_not_flatten_the_rest(log):
-    for strange, scale in ((50.0, "log"), (float("inf"), "linear")):
-        log["content"] = [strange, 0.25, 0.2978, 0.1975]
-        assert plots.loss_curves(log).axes[0].get_yscale() == scale
-
-
-# Several trainings ----------------------------------------------------------------
 
 
 def test_runs_are_compared_over_their_steps_or_epochs(log):
@@ -137,9 +126,6 @@ def test_compared_panels_are_those_with_something_to_show(log):
     assert lines[0].get_label() == r"\$0\$"  # no formula
 
 
-# Differences ----------------------------------------------------------------------
-
-
 def test_differences_are_dots_with_intervals_and_right_is_better():
     coco = {
         "PSNR-Y, dB": {"A": (1.5, 0.2), "B": (-0.1, 0.2)},
@@ -160,9 +146,6 @@ def test_differences_are_dots_with_intervals_and_right_is_better():
     assert [x.get_xydata().tolist() for x in (a, b)] == [[[1.5, 0]], [[-0.1, 1]]]
     assert b.get_markerfacecolor() == "white" != a.get_markerfacecolor()  # not clear
     assert [c[0].get_xydata()[0, 0] for c in other.containers] == [0.5, 2]
-
-
-# Pictures -------------------------------------------------------------------------
 
 
 def noise(height, width, seed):
@@ -223,10 +206,7 @@ def test_gallery_zoom_shows_the_same_detail_of_every_picture():
     for x, y, size in ((0, 0, 8), (8, 20, 10)):
         detail = plots._enlarge(hr[y : y + size, x : x + size], 40)
         assert len(places(sheet, detail)) == 1
-
-
-def test_gallery_enlarges_small_pictures_but_not_letters():
-    hr = noise(48, 40, 2)
+    # Small pictures are enlarged, but not letters.
     sheet = plots.gallery([[hr]], ["HR"], zoom=(8, 20, 10), least=90)
     twice = hr.repeat(2, 0).repeat(2, 1)
     assert places(sheet, twice[40:60, 16:36]) and sheet.shape[1] == 80 + 12
@@ -262,13 +242,15 @@ def test_progress_shows_every_picture_under_its_epoch(tmp_path):
         plots.sample_pictures(tmp_path / "none")
 
 
-def test_save_figure_writes_equal_pngs_atomically(log, tmp_path):
+def test_save_figure_writes_equal_pngs_atomically(tmp_path):
     first, second = (tmp_path / "new" / name for name in ("a.png", "b.png"))
     for path in (first, second):
-        plots.save_figure(plots.loss_curves(log, title="run"), path)
+        figure = Figure(figsize=(4, 1))
+        figure.suptitle("run")
+        plots.save_figure(figure, path)
     assert sorted(first.parent.iterdir()) == [first, second]  # nothing temporary left
     assert first.read_bytes() == second.read_bytes()
     with Image.open(first) as image:
-        assert image.format == "PNG" and image.width == 9 * 120
+        assert image.format == "PNG" and image.size == (4 * 120, 120)
     with pytest.raises(UserError, match=r"run\.pdf.*\.png"):
-        plots.save_figure(plots.loss_curves(log), tmp_path / "run.pdf")
+        plots.save_figure(figure, tmp_path / "run.pdf")

@@ -31,42 +31,29 @@ def test_epochs_in_which_something_is_due():
     assert (short.due(11, 10), short.due(11, 12)) == (False, True)
 
 
-@pytest.mark.parametrize(
-    ("text", "steps"),
-    [("200 steps", 200), ("1 epoch", 7), ("1,000 epochs", 7000), ("1_0 steps", 10)],
-)
-def test_durations(text, steps):
-    assert schedules.duration_steps(text, 7) == steps
+def test_durations():
+    for text, steps in (
+        ("200 steps", 200), ("1 epoch", 7), ("1,000 epochs", 7000), ("1_0 steps", 10),
+    ):  # fmt: skip
+        assert schedules.duration_steps(text, 7) == steps
+    for text in ("200", "two epochs", "-1 steps", "1.5 epochs"):
+        with pytest.raises(UserError, match=text):
+            schedules.duration_steps(text, 7)
 
 
-@pytest.mark.parametrize("text", ["200", "two epochs", "-1 steps", "1.5 epochs"])
-def test_no_durations(text):
-    with pytest.raises(UserError, match=text):
-        schedules.duration_steps(text, 7)
-
-
-@pytest.mark.parametrize(
-    ("text", "rates"),
-    [
+def test_learning_rates():
+    for text, rates in (
         ("5e-4", [5e-4] * 3),
         ("5e-4 to 5e-5", [5e-4, 2.75e-4, 5e-5]),
         ("1e-3, 1e-4 after 5 steps, 1e-5 after 10 steps", [1e-3, 1e-4, 1e-5]),
-    ],
-)
-def test_learning_rates(text, rates):
-    schedule = schedules.learning_rate(text)
-    assert [schedule(step, 11) for step in (0, 5, 10)] == pytest.approx(rates)
-    assert schedule(0, 1) == rates[0]  # a stage of one step
-
-
-@pytest.mark.parametrize(
-    "text",
-    ["fast", "0", "1e-3, 1e-4", "1e-3 to 0", "1e-3,", "2", "nan",
-     "1e-3, 5 after 9 steps, 1e-4 after 20 steps"],
-)  # fmt: skip
-def test_no_learning_rates(text):
-    with pytest.raises(UserError, match="learning rate"):
-        schedules.learning_rate(text)
+    ):
+        schedule = schedules.learning_rate(text)
+        assert [schedule(step, 11) for step in (0, 5, 10)] == pytest.approx(rates)
+        assert schedule(0, 1) == rates[0]  # a stage of one step
+    bad = ["fast", "0", "1e-3, 1e-4", "1e-3 to 0", "1e-3,", "2", "nan"]
+    for text in [*bad, "1e-3, 5 after 9 steps, 1e-4 after 20 steps"]:
+        with pytest.raises(UserError, match="learning rate"):
+            schedules.learning_rate(text)
 
 
 def test_atomic_writes_replace_a_file_or_leave_it(tmp_path):

@@ -30,26 +30,22 @@ def colours(made):
     return made[1][:, 0, 0, 0].tolist()
 
 
-def test_every_image_is_used_once_an_epoch():
+def test_every_image_is_used_once_an_epoch_in_an_order_of_its_own_stream():
+    """Trap 7 of the rebuilding: order and label noise drew the same numbers."""
     made = batches.Batches(flat(12), 4, "center", 8, seed=5)
     steps = [[colours(made.batch(e, index)) for index in range(3)] for e in range(3)]
-    assert [sorted(itertools.chain(*epoch)) for epoch in steps] == [list(range(12))] * 3
+    for epoch, found in enumerate(steps):
+        order = streams.rng(streams.ORDER, 5, epoch).permutation(12).tolist()
+        assert list(itertools.chain(*found)) == order and set(order) == {*range(12)}
     assert steps[0] != steps[1] != steps[2]
-    for count, expected in ((15, 3), (16, 4), (3, 1), (1, 1)):
-        made = batches.Batches(flat(count), 4, "center", 8, seed=0)
-        assert made.steps_per_epoch == expected
-        assert len(set(colours(made.batch(0, 0)))) == min(4, count)  # few are repeated
-
-
-def test_order_patches_and_label_noise_have_their_own_streams():
-    """Trap 7 of the rebuilding: order and label noise drew the same numbers."""
-    order = streams.rng(streams.ORDER, 5, 7).permutation(12)
-    made = batches.Batches(flat(12), 4, "center", 8, 5).batch(7, 1)
-    assert colours(made) == order[4:8].tolist()
     used = (streams.ORDER, streams.LABELS, streams.SPLIT, streams.PATCH)
     used += (streams.BOOTSTRAP, streams.FEATURES)
     keys = itertools.product(used, ((0, 0), (5, 7), (7, 5)))
     assert len({streams.rng(stream, *key).random() for stream, key in keys}) == 18
+    for count, expected in ((15, 3), (16, 4), (3, 1), (1, 1)):
+        made = batches.Batches(flat(count), 4, "center", 8, seed=0)
+        assert made.steps_per_epoch == expected
+        assert len(set(colours(made.batch(0, 0)))) == min(4, count)  # few are repeated
 
 
 @pytest.mark.parametrize("patches", ["center", "random", "resize"])
@@ -132,34 +128,20 @@ def test_center_is_the_middle_and_resize_the_whole(make):
             batches.cut_patch(image, patches, 44)
 
 
-def test_random_patches_reach_every_place():
-    """Every place where an LR pixel begins, for images of any size."""
-    rng, seen = np.random.default_rng(0), set()
-    image = np.dstack([*np.mgrid[0:15, 0:18], np.zeros((15, 18))]).astype(np.uint8)
-    for _ in range(200):
-        _, hr = batches.cut_patch(image, "random", 4, (), rng)
-        top, left, _ = hr[0, 0].tolist()
-        np.testing.assert_array_equal(hr, image[top : top + 4, left : left + 4])
-        seen.add((top, left))
-    assert seen == set(itertools.product((0, 4, 8), (0, 4, 8, 12)))
-
-
-def test_random_lr_patches_are_cut_from_the_lr_image_of_the_photograph(make):
+def test_random_patches_reach_every_place_with_the_lr_image_of_the_photograph(make):
     """A border of the patch's own LR image would show networks other pixels."""
-    photograph, rng = make.noise(0, 75, 90), np.random.default_rng(0)
+    photograph, rng, seen = make.noise(0, 75, 90), np.random.default_rng(0), set()
     whole = pixels.bicubic_down(pixels.crop_to_multiple(photograph))
-    differ = 0
-    for _ in range(100):
-        lr, hr = batches.cut_patch(photograph, "random", 24, (), rng)
-        places = [
-            (y, x)
-            for y, x in itertools.product(range(13), range(17))
-            if np.array_equal(hr, photograph[4 * y : 4 * y + 24, 4 * x : 4 * x + 24])
-        ]
-        ((y, x),) = places
-        np.testing.assert_array_equal(lr, whole[y : y + 6, x : x + 6])
-        differ += not np.array_equal(lr, pixels.bicubic_down(hr))
-    assert differ == 100
+    corners = {photograph[y, x].tobytes(): (y, x) for y, x in np.ndindex(75, 90)}
+    for _ in range(200):
+        lr, hr = batches.cut_patch(photograph, "random", 64, (), rng)
+        top, left = corners[hr[0, 0].tobytes()]
+        np.testing.assert_array_equal(hr, photograph[top : top + 64, left : left + 64])
+        y, x = top // 4, left // 4
+        np.testing.assert_array_equal(lr, whole[y : y + 16, x : x + 16])
+        assert not np.array_equal(lr, pixels.bicubic_down(hr))
+        seen.add((top, left))
+    assert seen == set(itertools.product((0, 4, 8), range(0, 25, 4)))
 
 
 def test_flips_and_turns_are_the_symmetries_of_the_square(make):
@@ -175,29 +157,22 @@ def test_flips_and_turns_are_the_symmetries_of_the_square(make):
 
 
 def test_one_patch_in_eight_is_flat_and_many_of_these_are_white_or_black(make):
-    image, rng, colours = make.noise(1, 24, 24), np.random.default_rng(0), []
+    image, rng, colours = make.noise(1, 8, 8), np.random.default_rng(0), []
     for _ in range(2000):
-        lr, hr = batches.cut_patch(image, "random", 24, ("flat",), rng)
+        given = image, "random", 8, ("flat",), rng, np.zeros((2, 2, 3), np.uint8)
+        lr, hr = batches.cut_patch(*given)
         if hr.std() < 30:  # noise has 74
             assert (hr == hr[0, 0]).all() and (lr == hr[0, 0]).all()
-            assert lr.shape == (6, 6, 3) and hr.shape == (24, 24, 3)
+            assert lr.shape == (2, 2, 3) and hr.shape == (8, 8, 3)
             colours.append(hr[0, 0])
     assert 200 < len(colours) < 300
     colours = np.array(colours)
-    assert 0.1 < (colours == 255).all(1).mean() < 0.3
-    assert 0.1 < (colours == 0).all(1).mean() < 0.3
+    for extreme in (0, 255):
+        assert 0.1 < (colours == extreme).all(1).mean() < 0.3
     assert len(np.unique(colours, axis=0)) > 100
 
 
-@pytest.mark.parametrize("side", [32, 36, 39, 44, 80])
-def test_rotation_leaves_no_black_corners(side):
-    white, rng = np.full((side, side + 9, 3), 255, np.uint8), np.random.default_rng(1)
-    for degrees in (1, 10, 45, 90) * 30:
-        _, hr = batches.cut_patch(white, "random", 32, (f"rotate_{degrees}",), rng)
-        assert hr.shape == (32, 32, 3) and hr.min() == 255
-
-
-def test_rotation_is_by_up_to_its_degrees():
+def test_rotation_is_by_up_to_its_degrees_and_leaves_no_black_corners():
     """The angle of a linear slope of brightness, by its gradient."""
     slope = np.zeros((80, 80, 3), np.uint8) + np.arange(80, dtype=np.uint8)[:, None] * 3
     rng, found = np.random.default_rng(2), []
@@ -206,6 +181,10 @@ def test_rotation_is_by_up_to_its_degrees():
         down, right = (each.mean() for each in np.gradient(hr[..., 0].astype(float)))
         found.append(np.degrees(np.arctan2(down, right)))
     assert -10.2 < min(found) < -7 and 7 < max(found) < 10.2
+    for side, degrees in itertools.product((32, 36, 39, 44, 80), (1, 10, 45, 90) * 20):
+        white = np.full((side, side + 9, 3), 255, np.uint8)
+        _, hr = batches.cut_patch(white, "random", 32, (f"rotate_{degrees}",), rng)
+        assert hr.shape == (32, 32, 3) and hr.min() == 255
 
 
 def test_prefetch_keeps_the_order_and_works_ahead():

@@ -18,24 +18,23 @@ def test_a_fraction_is_withheld(make):
     assert len(split.split_images(found, 0.001).validation) == 1
     assert split.split_images(found, 0).validation == []
     assert split.split_images(make.imagined([1, 1]), 0.5).validation == []
+    found = make.imagined(range(2100))  # UpSampler's protocol
+    divided = split.split_images(found, 0.2, how="first", limit=2000)
+    assert divided == split.Split(found[:1600], found[1600:2000])
 
 
 @pytest.mark.parametrize("how", ["random", "first"])
 def test_no_more_is_withheld_than_is_measured(make, how):
     """Trap 6 of the rebuilding: a tenth was withheld, and 16 images were measured."""
-    found = make.imagined(range(200))
-    divided = split.split_images(found, 0.1, 1, how, at_most=16)
-    assert (len(divided.train), len(divided.validation)) == (184, 16)
-    assert len(split.split_images(found, 0.05, 1, how, at_most=16).validation) == 10
-    triples = make.imagined(number // 3 for number in range(198))
-    assert len(split.split_images(triples, 0.1, 1, how, at_most=16).validation) == 15
-
-
-def test_the_first_four_fifths_of_2000_train(make):
-    """UpSampler's protocol."""
-    found = make.imagined(range(2100))
-    divided = split.split_images(found, 0.2, how="first", limit=2000)
-    assert divided == split.Split(found[:1600], found[1600:2000])
+    found, triples = (
+        make.imagined(number // copies for number in range(198)) for copies in (1, 3)
+    )
+    for images, fraction, withheld in (
+        (found, 0.1, 16), (found, 0.05, 10), (triples, 0.1, 15),
+    ):  # fmt: skip
+        divided = split.split_images(images, fraction, 1, how, at_most=16)
+        sizes = len(divided.train), len(divided.validation)
+        assert sizes == (198 - withheld, withheld)
 
 
 @pytest.mark.parametrize("how", ["random", "first"])

@@ -2,10 +2,19 @@
 
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from srgan_tf.data import photographs
 from srgan_tf.evaluation import compare
 from srgan_tf.networks import files, generators
+
+
+@pytest.fixture(scope="package", autouse=True)
+def eager():
+    """Compiling takes longer than these images; tests/upscaling compiles."""
+    tf.config.run_functions_eagerly(True)
+    yield
+    tf.config.run_functions_eagerly(False)
 
 
 @pytest.fixture(scope="session")
@@ -34,8 +43,8 @@ def models(tmp_path_factory):
     return found
 
 
-@pytest.fixture(scope="session")
-def measured(hr, models, scenes):
+@pytest.fixture(scope="package")
+def measured(hr, models, scenes, eager):
     """(reports, rows) of both models and a folder of precomputed images."""
     for name, image in scenes.items():
         noise = np.random.default_rng(len(name)).integers(-9, 10, image.shape)

@@ -72,13 +72,6 @@ def browser():
     driver.quit()
 
 
-@pytest.fixture
-def opened(browser, path):
-    browser.get(path.as_uri())
-    yield browser
-    assert browser.get_log("browser") == []
-
-
 def drag(browser, element, start, right):
     """Drags from `start` pixels right of an element's middle by `right` pixels."""
     from selenium.webdriver import ActionChains
@@ -95,49 +88,49 @@ def shown(browser):
     return list(zip(sources[::2], sources[1::2], strict=True))
 
 
-def test_the_slider_moves_and_the_choice_changes_the_pictures(opened, path):
+def test_the_slider_moves_and_the_choice_changes_the_pictures(browser, path):
+    browser.get(path.as_uri())
     pictures = [picture["images"] for picture in data_of(path.read_text())]
     script = "return [...document.querySelectorAll('img')].every((x) => x.naturalWidth)"
-    assert opened.execute_script(script)
-    assert shown(opened) == [(each["bicubic"], each["noisy"]) for each in pictures]
-    slider, *others = opened.find_elements("css selector", SLIDERS)
+    assert browser.execute_script(script)
+    assert shown(browser) == [(each["bicubic"], each["noisy"]) for each in pictures]
+    slider, *others = browser.find_elements("css selector", SLIDERS)
     assert len(others) == 3 and slider.get_property("value") == 50
-    drag(opened, slider, 0, 48)  # of 192 pixels, at 400 %
+    drag(browser, slider, 0, 48)  # of 192 pixels, at 400 %
     assert slider.get_property("value") == pytest.approx(75, abs=1)
     assert others[0].get_property("value") == 50
     for select, name in (("first", "A"), ("second", "HR")):
-        opened.find_element("id", select).send_keys(name)
-    assert shown(opened) == [(each["A"], each["HR"]) for each in pictures]
-    caption = opened.find_element("tag name", "figcaption").text
+        browser.find_element("id", select).send_keys(name)
+    assert shown(browser) == [(each["A"], each["HR"]) for each in pictures]
+    caption = browser.find_element("tag name", "figcaption").text
     assert "A, " in caption and caption.endswith("HR")
-
-
-def places(browser):
-    """Where the images lie in what is seen of them: left, top, width, and drawn how."""
-    script = """return [...document.querySelectorAll('figure img')].map((image) =>
-        [image.offsetLeft, image.offsetTop, image.offsetWidth,
-         getComputedStyle(image).imageRendering])"""
-    return browser.execute_script(script)
+    assert browser.get_log("browser") == []
 
 
 def test_all_images_are_enlarged_and_moved_together(browser, tmp_path):
+    def places():
+        """Where images lie in what is seen: left, top, width, and drawn how."""
+        return browser.execute_script(
+            """return [...document.querySelectorAll('figure img')].map((image) =>
+            [image.offsetLeft, image.offsetTop, image.offsetWidth,
+             getComputedStyle(image).imageRendering])"""
+        )
+
     path, rng = tmp_path / "large.html", np.random.default_rng(0)
     image = rng.integers(0, 256, (200, 300, 3), np.uint8)
     rows = [(name, {"bicubic": image, "HR": image}, {}) for name in "ab"]
     path.write_text(page.build("", {"large": rows}, 2), encoding="utf-8")
     browser.get(path.as_uri())
-    assert places(browser) == [[0, 0, 300, "auto"]] * 4
+    assert places() == [[0, 0, 300, "auto"]] * 4
     browser.find_element("css selector", "button[value='4']").click()
-    assert places(browser) == [[-344, -229, 1200, "pixelated"]] * 4  # in 512x341
+    assert places() == [[-344, -229, 1200, "pixelated"]] * 4  # in 512x341
     slider, _ = browser.find_elements("css selector", SLIDERS)
-    drag(browser, slider, 100, 60)
-    assert places(browser) == [[-284, -229, 1200, "pixelated"]] * 4
-    drag(browser, slider, -200, 400)  # no further than the edge
-    assert places(browser) == [[0, -229, 1200, "pixelated"]] * 4
-    assert slider.get_property("value") == 50
-    drag(browser, slider, 0, 128)  # the line
-    assert slider.get_property("value") == pytest.approx(75, abs=1)
-    assert places(browser)[0][0] == 0
+    # No further than the edge; then the line, which alone moves.
+    for start, right, left, line in ((100, 60, -284, 50), (-200, 400, 0, 50),
+                                     (0, 128, 0, 75)):  # fmt: skip
+        drag(browser, slider, start, right)
+        assert places() == [[left, -229, 1200, "pixelated"]] * 4
+        assert slider.get_property("value") == pytest.approx(line, abs=1)
     browser.find_element("css selector", "button[value='1']").click()
     drag(browser, slider, -50, -30)  # all is seen: the line jumps there
     assert slider.get_property("value") == pytest.approx(50 - 100 * 80 / 300, abs=1)

@@ -112,6 +112,12 @@ def test_the_best_of_each_metric_is_named_and_bold(two):
     for best in ("31.00 ± 1", "0.8100 ± 0.1", "12 ± 1"):
         assert f"<b>{best}</b>" in page and f"**{best}**" in paper
     assert page.count("<b>") == paper.count("**") / 2 == 3
+    # Differences have intervals, in italics where they hold 0.
+    two["results"]["A<b>"] = two["results"].pop("A")
+    page = report.html({"a & b": two})
+    assert "<td>+1.00 <small>+0.61 to +1.39</small></td>" in page
+    assert "<td><i>+0.0100 <small>-0.3820 to +0.4020</small></i></td>" in page
+    assert "<th>A&lt;b&gt;</th>" in page and "a &amp; b (9 images)" in page
 
 
 def test_dots_are_the_differences_to_the_first_candidate(two):
@@ -124,30 +130,20 @@ def test_dots_are_the_differences_to_the_first_candidate(two):
     assert texts == ["+1", "+0.01", "+3"] and "A" in figure.get_suptitle()
 
 
-def test_a_sheet_finds_the_square_where_candidates_differ_most(draw):
+def test_a_sheet_shows_the_first_images_and_where_candidates_differ_most(measured):
+    shown = measured[1]["scenes"]
+    wanted = report.sheet({"a": shown, "b": shown})
+    assert np.array_equal(report.sheet({"a": shown * 2, "b": shown * 3}), wanted)
+    assert len(wanted) == 2 * len(report.sheet({"a": shown})) - 34  # one row of titles
     hr = np.full((60, 80, 3), 90, np.uint8)
     a, b = hr.copy(), hr.copy()
     a[31:39, 52:60] = 200
     b[:4, :4] = 200  # smaller
     row = {"LR": hr[::4, ::4], "bicubic": hr // 2, "A": a, "B": b, "HR": hr}
-    sheet = report.sheet({"set": [("one", row, {})]}, 8)
-    expected = report.sheet({"set": [("one", row, {})]}, (52, 31, 8))
-    np.testing.assert_array_equal(sheet, expected)
-
-
-def test_differences_in_html_have_intervals(two):
-    two["results"]["A<b>"] = two["results"].pop("A")
-    page = report.html({"a & b": two})
-    assert "<td>+1.00 <small>+0.61 to +1.39</small></td>" in page
-    assert "<td><i>+0.0100 <small>-0.3820 to +0.4020</small></i></td>" in page
-    assert "<th>A&lt;b&gt;</th>" in page and "a &amp; b (9 images)" in page
-
-
-def test_a_sheet_shows_the_first_images_of_each_test_set(measured):
-    shown = measured[1]["scenes"]
-    wanted = report.sheet({"a": shown, "b": shown})
-    assert np.array_equal(report.sheet({"a": shown * 2, "b": shown * 3}), wanted)
-    assert len(wanted) == 2 * len(report.sheet({"a": shown})) - 34  # one row of titles
+    found, expected = (
+        report.sheet({"set": [("one", row, {})]}, zoom) for zoom in (8, (52, 31, 8))
+    )
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_perfect_images_give_valid_json(hr, tmp_path):
@@ -207,12 +203,14 @@ def test_fid_py_of_folders_and_a_model(hr, models, draw, scenes, fid, tmp_path):
     assert code == 2 and "one image" in error
 
 
-def test_fid_py_takes_models_here_or_the_shipped_ones(hr, fid, tmp_path, monkeypatch):
+def test_fid_py_takes_models_here_or_the_shipped_ones(
+    hr, models, fid, tmp_path, monkeypatch
+):
     monkeypatch.chdir(tmp_path)
-    code, text, _ = fid(hr, "--features", "random", "--limit", 2, "--center-crop", 24)
+    common = hr, "--features", "random", "--limit", 2, "--center-crop", 24
+    code, text, _ = fid(*common)
     assert code == 0 and "B - A" in text and "coco.h5" in text
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "coco.h5").touch()
-    code, _, errors = fid(hr, "--features", "random")
+    code, _, errors = fid(*common)
     assert code == 2 and errors.splitlines()[-1].startswith("FID.py: models/coco.h5")
-

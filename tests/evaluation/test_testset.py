@@ -54,23 +54,24 @@ def test_ambiguous_names_are_refused(tmp_path):
             testset.TestSet(hr, precomputed={"A": others})
 
 
-@pytest.mark.parametrize(
-    ("size", "role", "options", "message"),
-    [
-        ((176, 176), "hr", {"center_crop": 30}, "multiple.* of 4"),
-        ((176, 176), "hr", {"center_crop": 180}, "180 pixels"),
-        ((44, 44), "sr", {}, "is 44x44, .* 176x176: compare upscaled images"),
-        ((40, 44), "lr", {}, "is 44x40, .* 176x176: give 44x44"),
-        ((44, 44), "lr", {"center_crop": 48}, "is 44x44, .* 176x176: give 12x12"),
-    ],
-)
-def test_wrong_sizes(tmp_path, size, role, options, message):
-    for folder, shape in (("hr", (176, 176, 3)), (role, (*size, 3))):
-        photographs.write_image(tmp_path / folder / "7.png", np.zeros(shape, np.uint8))
-    sr = {"A": tmp_path / "sr"}
-    paths = {"lr": {"lr": tmp_path / "lr"}, "sr": {"precomputed": sr}}
-    with pytest.raises(UserError, match=message):
-        testset.TestSet(tmp_path / "hr", **paths.get(role, {}), **options)
+def test_wrong_sizes(tmp_path):
+    def write(role, width, height):
+        image = np.zeros((height, width, 3), np.uint8)
+        photographs.write_image(tmp_path / role / "7.png", image)
+
+    write("hr", 176, 176)
+    lr, sr = {"lr": tmp_path / "lr"}, {"precomputed": {"A": tmp_path / "sr"}}
+    for size, options, message in (
+        ((44, 44), {"center_crop": 30}, "multiple.* of 4"),
+        ((44, 44), {"center_crop": 180}, "180 pixels"),
+        ((44, 44), sr, "is 44x44, .* 176x176: compare upscaled images"),
+        ((44, 40), lr, "is 44x40, .* 176x176: give 44x44"),
+        ((44, 44), lr | {"center_crop": 48}, "is 44x44, .* 176x176: give 12x12"),
+    ):
+        for role in ("lr", "sr"):
+            write(role, *size)
+        with pytest.raises(UserError, match=message):
+            testset.TestSet(tmp_path / "hr", **options)
 
 
 def test_limit_takes_the_first_and_seed_chooses_at_random(hr, scenes):

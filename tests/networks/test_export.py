@@ -81,7 +81,7 @@ def test_the_command_gives_what_keras_gives_and_replaces_nothing(
     assert {each.name for each in tmp_path.iterdir()} == {"in", path.name}
 
 
-@pytest.mark.parametrize("architecture", ["srresnet", "upsampling", "deconv"])
+@pytest.mark.parametrize("architecture", ["upsampling", "deconv"])
 def test_other_generators_in_the_format_with_the_fewest_operations(
     architecture, tmp_path
 ):
@@ -99,9 +99,6 @@ def test_a_missing_package_is_named_and_nothing_is_left(tmp_path, monkeypatch):
     with pytest.raises(UserError, match=r"tf2onnx.*pip install 'srgan-tf\[onnx\]'"):
         export.export(build_random("compact"), tmp_path / "a.onnx", "onnx")
     assert not list(tmp_path.iterdir())
-
-
-def test_with_jax_export_is_refused(tmp_path, monkeypatch):
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(UserError, match="export needs TensorFlow"):
         export.export(None, tmp_path / "model.onnx", "onnx")

@@ -17,7 +17,6 @@ from srgan_tf.networks import files, generators
 SMALL = generators.GeneratorSettings(residual_blocks=2, filters=4)
 UPSAMPLER = dataclasses.replace(SMALL, architecture="upsampling")
 KERNEL = "003_residual_01_conv_1/kernel"
-MODELS = pathlib.Path(__file__).parents[3] / "shared" / "models"
 
 
 def build_random(settings, seed=1):
@@ -73,33 +72,25 @@ def test_a_file_of_format_1_is_loaded(path):
     assert loaded.settings == settings and same(model, loaded)
 
 
-def test_the_trained_compact_generator_loads_and_keeps_white():
-    path = MODELS / "compact_16x64.h5"
-    if not path.exists():
-        pytest.skip(f"needs {path}")
-    model = files.load_generator(path)
-    assert model.settings.architecture == "compact" and model.settings.step == 48_000
+def test_the_shipped_compact_generator_loads_and_keeps_white():
+    model = files.load_generator(files.find_model("compact"))
+    assert model.settings.architecture == "compact" and model.settings.step > 0
     for grey in (0, 255):
         flat = np.full((12, 12, 3), grey, "uint8")
         assert np.all(generators.super_resolve(model, flat) == grey)
 
 
-def test_the_same_generator_gives_the_same_bytes(path):
+def test_the_same_generator_gives_the_same_bytes(path, monkeypatch):
     contents = []
     for seconds in (0, 1.1):  # HDF5 would note the time, in seconds
         time.sleep(seconds)
         files.save_generator(build_random(SMALL), path)
         contents.append(path.read_bytes())
     assert contents[0] == contents[1]
-
-
-def test_a_failed_save_leaves_the_old_file(path, monkeypatch):
-    files.save_generator(build_random(SMALL, 1), path)
-    before = path.read_bytes()
     monkeypatch.setattr(os, "replace", mock.Mock(side_effect=OSError("no space")))
     with pytest.raises(OSError, match="no space"):
         files.save_generator(build_random(SMALL, 2), path)
-    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == contents[0] and list(path.parent.iterdir()) == [path]
 
 
 def test_a_model_is_found_by_path_or_name(tmp_path, monkeypatch):
@@ -120,20 +111,15 @@ def test_a_model_is_found_by_path_or_name(tmp_path, monkeypatch):
 
 def test_what_is_not_hdf5_or_damaged_is_refused(path):
     assert "No such file" in refusal(path)
-    files.save_generator(build_random(SMALL), path)
-    intact = path.read_bytes()
-    parts = [intact[:size] for size in (0, 8, 100, 2000, len(intact) // 2, -1)]
-    for content in (b"<!DOCTYPE html>", b"PK\x03\x04", *parts):
-        path.write_bytes(content)
-        assert "damaged" in refusal(path)
-
-
-def test_no_flipped_bit_loads_as_another_generator(path):
     settings = dataclasses.replace(SMALL, filters=16)  # most of the file is weights
     model = build_random(settings)
     files.save_generator(model, path)
     intact, rng, refused = path.read_bytes(), np.random.default_rng(0), 0
-    for position in rng.integers(0, len(intact), 40):
+    parts = [intact[:size] for size in (0, 8, 100, 2000, len(intact) // 2, -1)]
+    for content in (b"<!DOCTYPE html>", b"PK\x03\x04", *parts):
+        path.write_bytes(content)
+        assert "damaged" in refusal(path)
+    for position in rng.integers(0, len(intact), 16):
         damaged = bytearray(intact)
         damaged[position] ^= 1 << rng.integers(8)
         path.write_bytes(damaged)
@@ -142,7 +128,7 @@ def test_no_flipped_bit_loads_as_another_generator(path):
             assert same(model, loaded) and loaded.settings == settings
         except UserError:
             refused += 1
-    assert refused > 20
+    assert refused > 8
 
 
 @pytest.mark.parametrize(

@@ -61,16 +61,8 @@ def test_restores_every_bit(folder, variables):
     assert (manifest["step"], manifest["sums"]) == (7, {"content": 0.1})
 
 
-def test_keeps_the_newest_three(folder, variables):
-    for step in (1, 2, 3, 4, 10):
-        save(folder, variables, step)
-    names = sorted(path.stem for path in folder.checkpoints.iterdir())
-    assert names == [f"checkpoint-{step:08d}" for step in (3, 3, 4, 4, 10, 10)]
-    assert not list(folder.local.glob("new-*"))
-
-
 @pytest.mark.parametrize("drive", [False, True])
-def test_only_on_drive_an_old_checkpoint_is_emptied(
+def test_the_newest_three_are_kept_and_only_on_drive_others_emptied(
     folder, variables, drive, monkeypatch
 ):
     """Drive's bin would keep it; elsewhere a hard-linked backup keeps its content."""
@@ -80,9 +72,11 @@ def test_only_on_drive_an_old_checkpoint_is_emptied(
     backup = folder.root / "backup.h5"
     os.link(first, backup)
     content = first.read_bytes()
-    for step in (2, 3, 4):
+    for step in (2, 3, 4, 10):
         save(folder, variables, step)
-    assert not first.exists()
+    names = sorted(path.stem for path in folder.checkpoints.iterdir())
+    assert names == [f"checkpoint-{step:08d}" for step in (3, 3, 4, 4, 10, 10)]
+    assert not list(folder.local.glob("new-*"))
     assert backup.read_bytes() == (b"" if drive else content)
 
 
@@ -109,7 +103,14 @@ def test_every_damage_is_noticed_and_the_one_before_is_used(
         assert newest(folder) == before
         assert path.stem in caplog.text
         assert path.read_bytes() == damaged
-    path.write_bytes(undamaged)
+    for make, remove in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir)):
+        path.unlink()
+        make(path)
+        caplog.clear()
+        assert newest(folder) == before
+        assert path.stem in caplog.text and "no regular file" in caplog.text
+        remove(path)
+        path.write_bytes(undamaged)
     assert newest(folder) == path.with_suffix(".h5")
 
 
@@ -120,6 +121,10 @@ def test_all_damaged_stops_deletes_nothing_and_pushes_out_no_new_one(folder, var
         newest(folder)
     assert len(list(folder.checkpoints.iterdir())) == 6
     assert save(folder, variables, 5) == newest(folder)
+    folder.checkpoints.rename(folder.root / "away")
+    folder.checkpoints.write_text("a file where a folder should be")
+    with pytest.raises(OSError, match="Not a directory"):  # not: there is none
+        newest(folder)
 
 
 def test_another_runs_and_another_format_are_named_and_passed_over(
@@ -135,19 +140,6 @@ def test_another_runs_and_another_format_are_named_and_passed_over(
     with pytest.raises(UserError, match="valid"):
         newest(folder)
     assert "format 99" in caplog.text
-
-
-@pytest.mark.parametrize("suffix", [".h5", ".json"])
-@pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
-def test_what_is_no_file_is_named_and_passed_over(
-    folder, variables, make, suffix, caplog
-):
-    before = save(folder, variables, 1)
-    path = save(folder, variables, 2).with_suffix(suffix)
-    path.unlink()
-    make(path)
-    assert newest(folder) == before
-    assert path.stem in caplog.text and "no regular file" in caplog.text
 
 
 def test_what_is_not_newer_is_not_read(folder, variables, monkeypatch):
@@ -201,42 +193,28 @@ def test_a_root_that_does_not_answer_damages_nothing(
         newest(folder)
 
 
-def test_checkpoints_that_cannot_be_listed_are_not_none(folder):
-    folder.checkpoints.parent.mkdir(parents=True)
-    folder.checkpoints.write_text("a file where a folder should be")
-    with pytest.raises(OSError, match="Not a directory"):
-        newest(folder)
-
-
-@pytest.mark.parametrize("code", ["ENOSPC", "ENOTCONN", "ENOENT", "EDQUOT"])
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.ENOENT, None])
 def test_a_root_that_fails_amid_a_copy(folder, variables, code, monkeypatch, caplog):
-    before, number = save(folder, variables, 1), getattr(errno, code)
+    before = save(folder, variables, 1)
 
     def failing(source, target, *_):
+        if code is None:
+            target.write(source.read()[::-1])  # it reads back otherwise
+            return
         target.write(source.read(100))
-        raise OSError(number, os.strerror(number))
+        raise OSError(code, os.strerror(code))
 
     with monkeypatch.context() as patch:
         patch.setattr(shutil, "copyfileobj", failing)
         assert [save(folder, variables, step) for step in (2, 3)] == [None, None]
     assert len(caplog.messages) == 1  # warned once
     assert str(folder.root) in caplog.text
-    assert os.strerror(number) in caplog.text
+    assert (os.strerror(code) if code else "reads back otherwise") in caplog.text
     # Nothing half written is left behind, neither there nor on the local disk.
     assert sorted(folder.checkpoints.iterdir()) == [before, before.with_suffix(".json")]
     assert not list(folder.local.glob("new-*"))
     assert newest(folder) == before
     assert save(folder, variables, 4) == newest(folder)
-
-
-def test_a_copy_that_reads_back_otherwise_is_not_committed(
-    folder, variables, monkeypatch
-):
-    before = save(folder, variables, 1)
-    flips = lambda source, target, *_: target.write(source.read()[::-1])  # noqa: E731
-    monkeypatch.setattr(shutil, "copyfileobj", flips)
-    assert save(folder, variables, 2) is None
-    assert newest(folder) == before
 
 
 def test_a_full_local_disk_is_named_before_writing(folder, variables, monkeypatch):

@@ -37,32 +37,22 @@ def test_what_a_failing_root_lacks_is_written_anew(folder, monkeypatch, caplog):
     assert not list(folder.root.rglob(".*"))
 
 
-def test_a_path_that_cannot_be_written_holds_up_no_other(folder, caplog):
+def test_a_path_that_cannot_be_written_holds_up_no_other(folder, monkeypatch, caplog):
     folder.root.mkdir()
     (folder.root / "output").write_text("a file where a folder should be")
-    folder.write_text(folder.samples / "epoch_1.png", "one")
+    sample = folder.samples / "epoch_1.png"
+    folder.write_text(sample, "one")
     folder.write_text(folder.generator, "two")
     assert folder.generator.read_text() == "two"
-    assert list(folder.missing) == [folder.samples / "epoch_1.png"]
+    assert list(folder.missing) == [sample]
     assert len(caplog.messages) == 1
-
-
-def test_a_copy_that_came_out_shorter_is_missing(folder, monkeypatch):
-    monkeypatch.setattr(shutil, "copyfile", lambda _, target: target.write_text("a"))
-    folder.write_text(folder.loss_log, "ab")
-    assert list(folder.missing) == [folder.loss_log]
-
-
-def test_a_required_file_that_cannot_be_written_is_an_error(folder):
-    folder.root.write_text("a file where a folder should be")
     with pytest.raises(UserError, match=r"root cannot be written"):
-        folder.write_text(folder.info, "{}", required=True)
-    assert not folder.missing
-
-
-def test_a_full_local_disk_is_named(folder):
+        folder.write_text(sample, "{}", required=True)
     with pytest.raises(UserError, match=r"No space left.*TMPDIR"):
         folder.write(folder.info, lambda _: pathlib.Path("/dev/full").write_text("a"))
+    monkeypatch.setattr(shutil, "copyfile", lambda _, target: target.write_text("a"))
+    folder.write_text(folder.loss_log, "ab")  # the copy came out shorter
+    assert list(folder.missing) == [sample, folder.loss_log]
 
 
 @pytest.mark.parametrize("name", ["a/b", "../b", "/tmp/b", "..", ".b"])
@@ -71,35 +61,33 @@ def test_a_run_stays_in_its_root(tmp_path, name):
         folders.RunFolder(tmp_path, name)
 
 
-def test_a_run_is_held_once(folder):
-    second, other = (folders.RunFolder(folder.root, name) for name in ("run", "other"))
+def held(folder, subject):
+    """Checks that another holds the run, as the message says."""
+    with pytest.raises(UserError, match=subject):
+        folders.RunFolder(folder.root, folder.name).lock().__enter__()
+
+
+def test_a_run_is_held_once(folder, monkeypatch, tmp_path):
     with folder.lock():
-        with pytest.raises(UserError, match=f"process {os.getpid()} on .* since"):
-            second.lock().__enter__()
-        with other.lock():
+        held(folder, f"process {os.getpid()} on .* since")
+        with folders.RunFolder(folder.root, "other").lock():
             pass
+        with monkeypatch.context() as patch:
+            patch.setattr(folders.tempfile, "gettempdir", lambda: str(tmp_path / "b"))
+            held(folder, "another process")
         (folder.local / "new-left-behind").touch()
-    with second.lock():
+    with folders.RunFolder(folder.root, "run").lock():
         assert not (folder.local / "new-left-behind").exists()
         assert folder.local.parent.stat().st_mode & 0o777 == 0o700
 
-
-def test_a_run_is_held_once_from_two_temporary_folders(folder, monkeypatch, tmp_path):
-    with folder.lock():
-        monkeypatch.setattr(folders.tempfile, "gettempdir", lambda: str(tmp_path / "b"))
-        with pytest.raises(UserError, match="another process"):
-            folders.RunFolder(folder.root, "run").lock().__enter__()
-
-
-def test_a_root_that_cannot_lock_is_locked_by_the_local_folder(folder, monkeypatch):
     def flock(file, how, locking=folders.fcntl.flock):
-        if isinstance(file, int):  # the root's
+        if isinstance(file, int):  # the root's, which cannot lock
             raise OSError(errno.ENOTSUP, "Operation not supported")
         locking(file, how)
 
     monkeypatch.setattr(folders.fcntl, "flock", flock)
-    with folder.lock(), pytest.raises(UserError, match="process"):
-        folders.RunFolder(folder.root, "run").lock().__enter__()
+    with folder.lock():
+        held(folder, "process")
 
 
 @pytest.mark.parametrize("plant", ["link", "file", "other owner"])

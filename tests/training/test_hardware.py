@@ -33,12 +33,6 @@ def test_facts_of_a_gpu(monkeypatch, tmp_path, capability, policy):
         assert hardware.facts()["memory"] is None
 
 
-def test_facts_without_a_gpu():
-    facts = hardware.facts()
-    assert (facts["device"], facts["memory"]) == (None, None)
-    assert facts["precision"] == "float32"
-
-
 @pytest.mark.parametrize(
     ("platform", "facts", "count", "device", "policy"),
     [

@@ -18,10 +18,6 @@ adversarial,discriminator,d_real,d_fake,psnr_y,ssim_y
 1,100,pretrain,9.5,168.421,0.0001,0.5,0.5,,,,,27.25,0.75
 2,200,gan,20.5,78.049,1e-05,0.2,0.1975,2.5,1.25,0.875,0.125,,
 """
-UPSAMPLER = (
-    "EPOCH 249\td_loss 8.01\tgan_loss [0.007, 0.0054, 1.6]\n"
-    "EPOCH 250\td_loss 7.98\tgan_loss [0.0068, 0.0053, 1.53]\n"
-)
 
 
 def test_csv_is_read_by_column(tmp_path):
@@ -69,22 +65,17 @@ def test_a_bad_log_is_named_with_its_line(tmp_path, text, subject):
         log.read_loss_log(path)
 
 
-# UpSampler's text logs ------------------------------------------------------------
-
-
-def test_upsampler_log_is_read(caplog):
-    read = log.parse_loss_log(UPSAMPLER + "\n")
-    assert read["epoch"] == [249, 250] and read["stage"] == ["gan", "gan"]
-    assert read["discriminator"] == [8.01, 7.98] and read["adversarial"] == [1.6, 1.53]
-    assert read["perceptual"] == [0.007, 0.0068] and read["content"] == [0.0054, 0.0053]
-    assert read["d_real"] == read["psnr_y"] == read["step"] == [None, None]
-    assert not caplog.records
-
-
-def test_lines_of_the_published_log_that_do_not_match_are_skipped(caplog):
-    """COCO_loss.txt has 2,499 lines, and line 2025 lacks its closing bracket."""
+def test_a_published_log_is_read_but_for_lines_that_do_not_match(caplog):
+    """Trap 9: COCO_loss.txt has 2,499 lines; line 2025 lacks its closing bracket."""
     line = "EPOCH {}\td_loss 7.98\tgan_loss [0.0068, 0.0053, 1.53]\n"
     lines = [line.format(epoch) for epoch in range(1, 2500)]
+    read = log.parse_loss_log("".join([*lines, "\n"]))
+    assert read["epoch"] == [*range(1, 2500)] and not caplog.records
+    values = {"stage": "gan", "discriminator": 7.98, "adversarial": 1.53}
+    values |= {"perceptual": 0.0068, "content": 0.0053, "d_real": None, "step": None}
+    assert {name: read[name] for name in values} == {
+        name: [value] * 2499 for name, value in values.items()
+    }
     lines[2024] = lines[2024].replace("]", "")
     with caplog.at_level(logging.WARNING, "srgan_tf"):
         read = log.parse_loss_log("".join(lines), "COCO_loss.txt")
@@ -92,8 +83,6 @@ def test_lines_of_the_published_log_that_do_not_match_are_skipped(caplog):
     (message,) = caplog.messages
     assert all(part in message for part in ("COCO_loss.txt", "1 of 2499", "2025"))
 
-
-# TensorBoard ----------------------------------------------------------------------
 
 ROW = {"epoch": 1, "step": 40, "stage": "gan", "content": 0.5, "psnr_y": 27.5,
        "d_real": None, "seconds": 2.0, "doctor": ""}  # fmt: skip
@@ -121,22 +110,19 @@ def test_tensorboard_has_scalars_pictures_and_the_recipe(tmp_path):
     assert event.step == 40 and event.tensor_proto.string_val[:2] == [b"12", b"8"]
 
 
-def test_a_failing_folder_is_logged_once_and_stops_nothing(tmp_path, caplog):
+def test_a_failing_folder_stops_nothing_but_what_is_missing_is_named(
+    tmp_path, monkeypatch, caplog
+):
     pytest.importorskip("tensorboard")
     (tmp_path / "file").write_text("")
     board = log.TensorBoard(tmp_path / "file" / "run")
     _ = [board.scalars(ROW) for _ in "ab"]
     (record,) = caplog.records
     assert str(tmp_path / "file" / "run") in record.getMessage()
-
-
-def test_without_tensorboard_its_installation_is_named(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
-    with pytest.raises(UserError, match="pip install tensorboard"):
-        log.TensorBoard(tmp_path)
-
-
-def test_with_jax_tensorboard_is_refused(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setitem(sys.modules, "tensorboard", None)
+        with pytest.raises(UserError, match="pip install tensorboard"):
+            log.TensorBoard(tmp_path)
     monkeypatch.setattr(keras.backend, "backend", lambda: "jax")
     with pytest.raises(UserError, match="--tensorboard"):
         log.TensorBoard(tmp_path)

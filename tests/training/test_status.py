@@ -2,23 +2,15 @@
 
 import numpy as np
 import pytest
-import tensorflow as tf
 
 from srgan_tf import recipes, schedules, settings
 from srgan_tf.training import loop, status
 
-pytestmark = pytest.mark.usefixtures("no_curves")
+pytestmark = pytest.mark.usefixtures("no_curves", "small_discriminator", "eager")
 SETTINGS = [
     "filters=4", "residual_blocks=1", "discriminator_filters=4", "patch_size=24",
     "batch_size=4", "validation_fraction=0.2", "gan=0 steps",
 ]  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def eager():
-    tf.config.run_functions_eagerly(True)
-    yield
-    tf.config.run_functions_eagerly(False)
 
 
 def prepare(scenes, root, *changes, **options):

@@ -71,8 +71,12 @@ def test_a_sample_has_four_panels_a_row(found, redder):
     assert picture.shape[1] > 4 * 24
     hr = pixels.center_crop(found[0].pixels(), 24)
     large = hr.repeat(6, axis=0).repeat(6, axis=1)  # at least validation.LEAST
-    columns = {x for x in range(picture.shape[1]) for y in (34,)
-               if np.array_equal(picture[y : y + 144, x : x + 144], large)}
+    columns = {
+        x
+        for x in range(picture.shape[1])
+        for y in (34,)
+        if np.array_equal(picture[y : y + 144, x : x + 144], large)
+    }
     assert len(columns) == 1  # exact pixels
 
 
@@ -86,9 +90,5 @@ def test_a_damaged_image_is_named_once_and_left_out(found, redder, tmp_path, cap
     assert checked.scores(None) == others.scores(None)
     assert np.array_equal(checked.sample(None), others.sample(None))
     assert caplog.text.count("broken.png") == 1
-
-
-def test_without_images_nothing_is_measured():
     empty = validation.Validation([], recipe())
-    assert empty.scores(None) == {}
-    assert empty.sample(None) is None
+    assert empty.scores(None) == {} and empty.sample(None) is None

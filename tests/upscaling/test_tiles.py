@@ -166,13 +166,10 @@ def test_what_cannot_be_tiled_gets_the_whole_image(architecture, caplog):
     assert fractions == [1]
 
 
-def test_small_and_narrow_images_of_another_range():
+def test_images_of_any_shape_range_and_depth():
     model = build("compact", lr_range=(0.0, 1.0))
     for lr in photo(1, 1), photo(1, 60), photo(3, 2):
         assert_rounded(tiles.Upscaler(model, tile=1)(lr), in_one_piece(model, lr))
-
-
-def test_16_bits_stay_16_bits():
     deep = photo(20, 24, np.uint16)
     expected = in_one_piece(build("compact"), deep / np.float32(257))
     sr = tiles.Upscaler(build("compact"))(deep)
