@@ -201,7 +201,8 @@ class Book:
 
     def __init__(self, name, folder, **environment):
         self.cells = read(name)
-        places = {key: folder / key for key in ("IPYTHONDIR", "XDG_CACHE_HOME")}
+        keys = ("IPYTHONDIR", "XDG_CACHE_HOME", "SRGAN_CACHE")
+        places = {key: folder / key for key in keys}
         self.environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
         self.environment |= {key: str(place) for key, place in places.items()}
         self.environment |= environment
@@ -252,37 +253,45 @@ class Book:
         return [min(each.data).partition("/")[2] for each in shown]
 
 
-def coco(root, scenes):
-    data = f"DATA, VALIDATION = [{str(scenes)!r}], []"
+def downloads(folder):
+    """How many zips and photographs a notebook has downloaded, all of them whole."""
+    return len([x for x in (folder / "SRGAN_CACHE").iterdir() if x.suffix != ".lock"])
+
+
+def coco(root, address):
+    data = f"DATA, VALIDATION = [{address!r}], []"
     return f"ROOT = colab.root(elsewhere={root!r})\n{data}\n{TINY}"
 
 
-def test_coco_stopped_and_killed_ends_as_if_not(scenes, tmp_path):
+def test_coco_stopped_and_killed_ends_as_if_not(scenes, served, tmp_path):
     """Run all; anew, stopped; all again, the kernel killed; all again in another."""
+    address = served(scenes)
     with Book("SRGAN_coco", tmp_path) as book:
-        book.run(settings=coco("whole", scenes))
+        book.run(settings=coco("whole", address))
         check_coco(book)
-        book.run("prepare", settings=coco("again", scenes))  # it locks nothing
+        book.run("prepare", settings=coco("again", address))  # it locks nothing
         stop = AT_STEP.format(1, int(signal.SIGINT))
-        book.run(settings=coco("again", scenes), prepare=stop)
+        book.run(settings=coco("again", address), prepare=stop)
         assert "Stopped: run all cells again" in book.text("training")
         assert "epoch 1 of 2" in book.text("training")
         kill = AT_STEP.format(3, int(signal.SIGKILL))
         with pytest.raises(nbclient.exceptions.DeadKernelError):
-            book.run(settings=coco("again", scenes), prepare=kill)
+            book.run(settings=coco("again", address), prepare=kill)
         assert "epoch 1 of 2" in book.text("prepare")
     with Book("SRGAN_coco", tmp_path) as book:
-        book.run("training", settings=coco("again", scenes))
+        book.run("training", settings=coco("again", address))
         place = "again/models/coco/checkpoint-00000002.h5"
         assert f"resumed from {place}" in book.text("prepare")
     whole, again = (tmp_path / root / "models/coco.h5" for root in ("whole", "again"))
     assert whole.read_bytes() == again.read_bytes()
+    assert downloads(tmp_path) == 1
 
 
 def check_coco(book):
     assert "no GPU" in book.text("setup")
     assert book.text("prepare").endswith("\nnot begun: 2 epochs of 2 steps\n")
     assert book.text("prepare").count("headers of 10 images") == 1
+    assert book.text("prepare").startswith("downloading http://127.0.0.1:")
     assert "8 training images, 2 validation images\n6x6 pixels" in book.text("data")
     assert "compact: 2,332 parameters" in book.text("networks")
     assert "def compact(settings)" in book.text("networks")
@@ -295,36 +304,43 @@ def check_coco(book):
     assert book.shown("result") == ["jpeg"]
 
 
-def test_celeba_runs_on_a_colab_whose_drive_fails(draw, tmp_path):
+def test_celeba_runs_on_a_colab_whose_drive_fails(draw, served, tmp_path):
     drive = tmp_path / "drive/MyDrive"
     drive.mkdir(parents=True)
     draw.draw_folder("faces", tmp_path / "faces", count=10, size=48)
-    shutil.make_archive(drive / "CelebA", "zip", tmp_path / "faces")
+    draw.draw_folder("faces", tmp_path / "test", count=2, size=48, seed=1)
+    shutil.make_archive(drive / "test", "zip", tmp_path / "test")
+    data = f'DATA, VALIDATION = [{served(tmp_path / "faces")!r}], ["test.zip"]\n'
     book = Book(
         "SRGAN_celeba", tmp_path, SRGAN_DRIVE=str(drive.parent),
         PYTHONPATH=os.pathsep.join([str(HERE / "fake_colab"), str(HERE.parent)]),
         FAKE_DRIVE_FAULTS="disconnect@6+3 quota@15",
     )  # fmt: skip
     with book:
-        book.run(settings=f'{TINY}DATA = ["CelebA.zip"]\n')
+        book.run(settings=TINY + data)
     assert f"{drive}/SRGAN" in book.text("setup")
-    assert "CelebA.zip from Drive" in book.text("prepare")
+    assert "test.zip from Drive" in book.text("prepare")
+    assert "headers of 10 images" in book.text("prepare")
     assert "the run goes on" in book.text("training")
     assert "finished: 2 epochs" in book.text("training")
     assert (drive / "SRGAN/models/celeba.h5").exists()
 
 
-def test_upscale_compare_and_ablations_run(draw, scenes, tmp_path):
+def test_upscale_compare_and_ablations_run(draw, scenes, served, tmp_path):
     """In one kernel: starting another takes longer than either."""
+    draw.draw_folder("scenes", tmp_path / "mine", count=1, size=24)
+    draw.draw_folder("scenes", tmp_path / "test", count=3, size=24, seed=1)
+    (photo,) = (tmp_path / "mine").iterdir()
     with Book("compare", tmp_path) as book:
-        compare_runs(book, scenes, tmp_path)
+        compare_runs(book, scenes, served(scenes), tmp_path)
         book.open("upscale")
-        upscale_runs(book, draw, tmp_path)
+        upscale_runs(book, served(photo), tmp_path)
         book.open("ablations")
-        ablations_run(book, draw, scenes, tmp_path)
+        ablations_run(book, served(scenes), served(tmp_path / "test"), tmp_path)
+    assert downloads(tmp_path) == 3
 
 
-def compare_runs(book, scenes, tmp_path):
+def compare_runs(book, scenes, address, tmp_path):
     """A is a run with its info, B has none: the shipped generator takes its place."""
     small = generators.GeneratorSettings(residual_blocks=1, filters=4)
     path = tmp_path / "runs" / "models" / "coco.h5"
@@ -337,7 +353,7 @@ def compare_runs(book, scenes, tmp_path):
     )
     changes = f"""
 ROOT, FEATURES, WEIGHTS = colab.root(elsewhere="runs"), "random", {{}}
-SETS = {{"COCO": [{str(scenes)!r}], "CelebA": [{str(scenes)!r}]}}
+SETS = {{"COCO": [{address!r}], "CelebA": [{address!r}]}}
 LIMIT, CENTER_CROP, ZOOM = 3, 48, 16
 """
     book.run(settings=changes)
@@ -354,12 +370,10 @@ LIMIT, CENTER_CROP, ZOOM = 3, 48, 16
     assert (tmp_path / "runs/output/compare/compare.json").exists()
 
 
-def upscale_runs(book, draw, tmp_path):
-    draw.draw_folder("scenes", tmp_path / "mine", count=1, size=24)
-    (photo,) = (tmp_path / "mine").iterdir()
+def upscale_runs(book, address, tmp_path):
     model = tmp_path / "runs" / "models" / "coco.h5"
     changes = f"""
-ROOT, PHOTO, MODELS = colab.root(elsewhere="runs"), {str(photo)!r}, [{str(model)!r}]
+ROOT, PHOTO, MODELS = colab.root(elsewhere="runs"), {address!r}, [{str(model)!r}]
 SIDE = 16
 """
     book.run(settings=changes)
@@ -367,14 +381,14 @@ SIDE = 16
     assert book.shown("data") == ["jpeg"] and book.shown("upscale") == ["jpeg", "html"]
     frame = book.outputs("upscale")[-1].data["text/html"]
     assert frame.startswith("<iframe srcdoc=") and "img-comparison-slider" in frame
-    result = tmp_path / "runs" / "output" / "upscale" / f"{photo.stem}_coco.png"
+    (result,) = (tmp_path / "runs" / "output" / "upscale").iterdir()
+    assert result.name.endswith("_coco.png")
     assert photographs.read_image(result).shape == (96, 96, 3)
 
 
-def ablations_run(book, draw, scenes, tmp_path):
-    draw.draw_folder("scenes", tmp_path / "test", count=3, size=24, seed=1)
+def ablations_run(book, address, test_address, tmp_path):
     changes = f"""
-ROOT, DATA, VALIDATION = colab.root(elsewhere="runs"), [{str(scenes)!r}], ["test"]
+ROOT, DATA, VALIDATION = colab.root("runs", "runs"), [{address!r}], [{test_address!r}]
 GENERATORS, LOSSES = ["ledig2017", "maddrell2018"], ["srresnet", "ledig2017_mse"]
 FEATURES, WEIGHTS, LIMIT, CENTER_CROP = "random", {{}}, 3, 24
 SAME = ["residual_blocks=1", "filters=4", "discriminator_filters=4", "patch_size=24"]
