@@ -7,6 +7,7 @@ import importlib
 import importlib.util
 import os
 import shutil
+import sys
 from pathlib import Path
 
 from srgan_tf import UserError, progress
@@ -97,17 +98,22 @@ def find(paths, root="."):
             names = " or ".join(map(str, places))
             raise UserError(f"{path} does not exist: upload it as {names}.")
         found.append(existing[0] if existing else path)
-    with progress.Bar() as bar:
-        return copies.local([downloads.fetch(path, bar.bytes) for path in found])
+    return copies.local(_downloaded(found))
+
+
+def _downloaded(paths):
+    with progress.Bar(file=sys.stdout) as bar:  # stderr looks like an error
+        return [downloads.fetch(path, bar.bytes) for path in paths]
 
 
 def photograph(path=""):
     """The path of a photograph; where it is empty, of one that the user uploads.
 
-    Raises UserError if nothing is uploaded.
+    One by address, https://….jpg, is downloaded, with a bar. Raises UserError if
+    nothing is uploaded.
     """
     if path:
-        return Path(path)
+        return Path(*_downloaded([path]))
     for name in importlib.import_module("google.colab.files").upload():
         return Path(name)
     raise UserError("nothing was uploaded: run this cell again, or set PHOTO")

@@ -1,9 +1,13 @@
 """Drawn photographs, and a command line in this process."""
 
+import functools
 import gc
+import http.server
 import importlib.util
 import os
 import pathlib
+import shutil
+import threading
 
 import pytest
 from matplotlib.figure import Figure
@@ -47,6 +51,26 @@ def scenes(draw, tmp_path_factory):
     folder = tmp_path_factory.mktemp("scenes")
     draw.draw_folder("scenes", folder, count=10, size=48)
     return folder
+
+
+@pytest.fixture
+def served(tmp_path):
+    """Puts a folder, as a zip, or a file onto a local server; returns its address."""
+    root = tmp_path / "served"
+    root.mkdir()
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=root)
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
+    threading.Thread(target=server.serve_forever, args=[0.01], daemon=True).start()
+
+    def serve(path):
+        if path.is_dir():
+            path = shutil.make_archive(tmp_path / f"{path.name}-zip", "zip", path)
+        name = shutil.copy(path, root)
+        return f"http://127.0.0.1:{server.server_port}/{os.path.basename(name)}"
+
+    yield serve
+    server.shutdown()
+    server.server_close()
 
 
 @pytest.fixture

@@ -157,7 +157,8 @@ class Book:
 
     def __init__(self, name, folder, **environment):
         self.cells = read(name)
-        places = {key: folder / key for key in ("IPYTHONDIR", "XDG_CACHE_HOME")}
+        keys = ("IPYTHONDIR", "XDG_CACHE_HOME", "SRGAN_CACHE")
+        places = {key: folder / key for key in keys}
         self.environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
         self.environment |= {key: str(place) for key, place in places.items()}
         self.environment |= environment
@@ -217,37 +218,41 @@ def kernel(tmp_path_factory):
         yield book
 
 
-def coco(root, scenes):
-    data = f"DATA, VALIDATION = [{str(scenes)!r}], []"
+def coco(root, address):
+    data = f"DATA, VALIDATION = [{str(address)!r}], []"
     pixels = """SETTINGS += ['content={"pixels": 1.0}']\n"""
     return f"ROOT = colab.root(elsewhere={root!r})\n{data}\n{TINY}{pixels}"
 
 
-def test_coco_stopped_and_killed_ends_as_if_not(kernel, scenes):
+def test_coco_stopped_and_killed_ends_as_if_not(kernel, scenes, served):
     """Run all; anew, stopped; all again, the kernel killed; all again in another."""
+    address = served(scenes)
     with Book("SRGAN_coco", kernel.folder) as book:
-        book.run(settings=coco("whole", scenes))
+        book.run(settings=coco("whole", address))
         check_coco(book)
-        book.run("prepare", settings=coco("again", scenes))  # it locks nothing
+        book.run("prepare", settings=coco("again", address))  # it locks nothing
         stop = AT_STEP.format(1, int(signal.SIGINT))
-        book.run("training", settings=coco("again", scenes), prepare=stop)
+        book.run("training", settings=coco("again", address), prepare=stop)
         assert "Stopped: run all cells again" in book.text("training")
         assert "epoch 1 of 2" in book.text("training")
         kill = AT_STEP.format(3, int(signal.SIGKILL))
         with pytest.raises(nbclient.exceptions.DeadKernelError):
-            book.run(settings=coco("again", scenes), prepare=kill)
+            book.run(settings=coco("again", address), prepare=kill)
         assert "epoch 1 of 2" in book.text("prepare")
-    kernel.run("training", settings=coco("again", scenes))
+    kernel.run("training", settings=coco("again", address))
     place = "again/models/coco/checkpoint-00000002.h5"
     assert f"resumed from {place}" in kernel.text("prepare")
     files = (kernel.folder / root / "models/coco.h5" for root in ("whole", "again"))
     assert next(files).read_bytes() == next(files).read_bytes()
+    cached = (kernel.folder / "SRGAN_CACHE").iterdir()
+    assert len([path for path in cached if path.suffix != ".lock"]) == 1
 
 
 def check_coco(book):
     assert "no GPU" in book.text("setup")
     assert book.text("prepare").endswith("\nnot begun: 2 epochs of 2 steps\n")
     assert book.text("prepare").count("headers of 10 images") == 1
+    assert book.text("prepare").startswith("downloading http://127.0.0.1:")
     assert "8 training images, 2 validation images\n6x6 pixels" in book.text("data")
     assert "compact: 2,332 parameters" in book.text("networks")
     assert "def compact(settings)" in book.text("networks")
@@ -260,7 +265,7 @@ def check_coco(book):
     assert book.shown("result") == ["jpeg"]
 
 
-def test_compare_runs(kernel, scenes):
+def test_compare_runs(kernel, scenes, served):
     """A is a run with its info, B has none: the shipped generator takes its place."""
     small = generators.GeneratorSettings(residual_blocks=1, filters=4)
     runs = kernel.folder / "runs"
@@ -269,9 +274,10 @@ def test_compare_runs(kernel, scenes):
     pairs = [(e.name, hashlib.sha256(e.read()).hexdigest()) for e in entries]
     split = {"train": pairs[:1], "validation": pairs[1:]}
     atomic.write_text(runs / "info/coco.json", json.dumps({"split": split}))
+    address = served(scenes)
     changes = f"""
 ROOT, FEATURES, WEIGHTS = colab.root(elsewhere="runs"), "random", {{}}
-SETS = {{"COCO": [{str(scenes)!r}], "CelebA": [{str(scenes)!r}]}}
+SETS = {{"COCO": [{address!r}], "CelebA": [{address!r}]}}
 LIMIT, CENTER_CROP, ZOOM = 3, 48, 16
 """
     kernel.open("compare")
@@ -287,14 +293,14 @@ LIMIT, CENTER_CROP, ZOOM = 3, 48, 16
     assert (runs / "output/compare/compare.json").exists()
 
 
-def test_upscale_runs(kernel, draw):
+def test_upscale_runs(kernel, draw, served):
     draw.draw_folder("scenes", kernel.folder / "mine", count=1, size=24)
     (photo,) = (kernel.folder / "mine").iterdir()
     small = generators.GeneratorSettings(residual_blocks=1, filters=4)
-    model = kernel.folder / "small.h5"
+    model, address = kernel.folder / "small.h5", served(photo)
     files.save_generator(generators.build_generator(small), model)
     changes = f"""
-ROOT, PHOTO, MODELS = colab.root(elsewhere="runs"), {str(photo)!r}, [{str(model)!r}]
+ROOT, PHOTO, MODELS = colab.root(elsewhere="runs"), {address!r}, [{str(model)!r}]
 SIDE = 16
 """
     kernel.open("upscale")
@@ -304,14 +310,16 @@ SIDE = 16
     assert kernel.shown("upscale") == ["jpeg", "html"]
     frame = kernel.outputs("upscale")[-1].data["text/html"]
     assert frame.startswith("<iframe srcdoc=") and "img-comparison-slider" in frame
-    result = kernel.folder / "runs/output/upscale" / f"{photo.stem}_small.png"
+    (result,) = (kernel.folder / "runs/output/upscale").iterdir()
+    assert result.name.endswith("_small.png")
     assert photographs.read_image(result).shape == (96, 96, 3)
 
 
-def test_ablations_run(kernel, draw, scenes):
+def test_ablations_run(kernel, draw, scenes, served):
     draw.draw_folder("scenes", kernel.folder / "test", count=3, size=24, seed=1)
+    address, test_address = served(scenes), served(kernel.folder / "test")
     changes = f"""
-ROOT, DATA, VALIDATION = colab.root(elsewhere="runs"), [{str(scenes)!r}], ["test"]
+ROOT, DATA, VALIDATION = colab.root("runs", "runs"), [{address!r}], [{test_address!r}]
 GENERATORS, LOSSES = ["ledig2017", "maddrell2018"], ["srresnet", "ledig2017_mse"]
 FEATURES, WEIGHTS, LIMIT, CENTER_CROP = "random", {{}}, 3, 24
 SAME = ["residual_blocks=1", "filters=4", "discriminator_filters=4", "patch_size=24"]
@@ -328,12 +336,14 @@ BY_LENGTH = ["pretrain=1 step", "gan=1 step"]
     assert (kernel.folder / table).exists()
 
 
-def test_celeba_runs_on_a_colab_whose_drive_fails(kernel, draw):
+def test_celeba_runs_on_a_colab_whose_drive_fails(kernel, draw, served):
     """The last, for the simulated Drive stays in the kernel."""
     drive = kernel.folder / "drive/MyDrive"
     drive.mkdir(parents=True)
     draw.draw_folder("faces", kernel.folder / "faces", count=10, size=48)
-    shutil.make_archive(drive / "CelebA", "zip", kernel.folder / "faces")
+    draw.draw_folder("faces", kernel.folder / "faces_test", count=2, size=48, seed=1)
+    shutil.make_archive(drive / "test", "zip", kernel.folder / "faces_test")
+    data = f'DATA, VALIDATION = [{served(kernel.folder / "faces")!r}], ["test.zip"]\n'
     becomes_colab = f"""
 import os, pathlib, sys
 from srgan_tf.data import copies
@@ -342,9 +352,10 @@ os.environ["FAKE_DRIVE_FAULTS"] = "disconnect@6+3 quota@15"
 copies.DRIVE = pathlib.Path({str(drive.parent)!r})
 """
     kernel.open("SRGAN_celeba", becomes_colab)
-    kernel.run(settings=f'{TINY}DATA = ["CelebA.zip"]\n')
+    kernel.run(settings=TINY + data)
     assert f"{drive}/SRGAN" in kernel.text("setup")
-    assert "CelebA.zip from Drive" in kernel.text("prepare")
+    assert "test.zip from Drive" in kernel.text("prepare")
+    assert "headers of 10 images" in kernel.text("prepare")
     assert "the run goes on" in kernel.text("training")
     assert "finished: 2 epochs" in kernel.text("training")
     assert (drive / "SRGAN/models/celeba.h5").exists()

@@ -1,4 +1,4 @@
-"""Zips of photographs by address or name: downloaded once, whole, never unpacked."""
+"""Zips of photographs, and photographs, by address: downloaded once, whole."""
 
 import fcntl
 import hashlib
@@ -18,7 +18,7 @@ NAMES = {
 }
 WAITS = (1, 3, 10)  # seconds before each retry of a download that broke off
 _SILENCE = 60  # seconds without a byte: it has broken off
-_BY_HAND = "download the zip in a browser and give its path"
+_BY_HAND = "download it in a browser and give its path"
 
 logger = logging.getLogger(__name__)
 
@@ -37,28 +37,33 @@ def address(path):
 
 
 def fetch(path, progress=lambda done, total: None):
-    """The path of a zip, downloaded if the cache lacks it; any other path unchanged.
+    """The path of a file, downloaded if the cache lacks it; any other path unchanged.
 
-    path: an address of a zip, or one of NAMES; what exists under that name comes first.
+    path: an address of a zip, which is not unpacked, or of a photograph, which it says
+    by its last letters; or one of NAMES. What exists under that name comes first.
     progress: called with bytes done and in all (0: unknown). What a broken download
     leaves is used by the next. Raises UserError for what the user must fix.
     """
     url = address(path)
     if url is None:
         return path
-    stem = pathlib.PurePosixPath(urllib.parse.urlsplit(str(path)).path).stem
+    from srgan_tf.data import photographs  # imports OpenCV
+
+    name = pathlib.PurePosixPath(urllib.parse.urlsplit(str(path)).path)
+    is_photograph = name.suffix.lower() in photographs.EXTENSIONS
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
-    target = cache() / f"{stem}-{digest}.zip"
+    target = cache() / f"{name.stem}-{digest}{name.suffix if is_photograph else '.zip'}"
+    is_whole = photographs.is_photograph if is_photograph else zipfile.is_zipfile
     try:
         if not target.exists():
-            _download(url, target, progress)
+            _download(url, target, is_whole, progress)
     except OSError as error:
         fix = "make room, or let SRGAN_CACHE name another folder"
         raise UserError(f"{target.parent}: {error.strerror}: {fix}.") from error
     return str(target)
 
 
-def _download(url, target, progress):
+def _download(url, target, is_whole, progress):
     logger.info("downloading %s to %s", url, target)
     partial = target.with_suffix(".partial")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -70,9 +75,11 @@ def _download(url, target, progress):
             _from_drive(url, partial)
         else:
             _from_server(url, partial, progress)
-        if not zipfile.is_zipfile(partial):
+        if not is_whole(partial):
             partial.unlink(missing_ok=True)
-            raise UserError(f"{url} gave a page or a damaged file, no zip: {_BY_HAND}.")
+            what = "zip" if target.suffix == ".zip" else "photograph"
+            problem = f"{url} gave a page or a damaged file, no {what}"
+            raise UserError(f"{problem}: {_BY_HAND}.")
         os.replace(partial, target)
 
 

@@ -79,6 +79,15 @@ def read_image(source, name=None):
     return np.array(to_pillow(found).convert("RGB"))
 
 
+def is_photograph(path):
+    """Whether there is a file that read_photograph can read."""
+    try:
+        read_photograph(path)
+    except UserError:
+        return False
+    return True
+
+
 def read_size(data, name):
     """(width, height) of the upright photograph, from the header of its bytes only."""
     with _opened(data, name) as (image, _, _):

@@ -193,6 +193,18 @@ def test_a_full_disk_is_named_and_what_came_is_used(site, monkeypatch):
     assert "Range" in site.requests[1] and site.waits == []
 
 
+@pytest.mark.parametrize("content", [b"no photograph", b""])
+def test_a_photograph_comes_as_what_it_is(site, make, content):
+    url = site.url.replace("faces.zip", "Face.JPG")
+    site.content = content
+    with pytest.raises(UserError, match=r"Face\.JPG.*no photograph"):
+        downloads.fetch(url)
+    site.content = make.png(0, 20, 10)
+    path = downloads.fetch(url)
+    assert is_whole(site, path) and path.endswith(".JPG")
+    assert [entry.read() for entry in sources.find_images(path)] == [site.content]
+
+
 def test_two_at_once_download_once(site):
     site.seconds = 0.3
     with concurrent.futures.ThreadPoolExecutor() as pool:
