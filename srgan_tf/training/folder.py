@@ -68,8 +68,9 @@ class RunFolder:
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
             file.flush()
-            for path in self.local.glob("new-*"):  # left behind by a kill
-                path.unlink()
+            for path in self.local.iterdir():
+                if path.name != "lock":  # left behind by a kill, perhaps amid a write
+                    path.unlink()
             yield
 
     def write(self, path, write, required=False):
