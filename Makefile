@@ -38,7 +38,7 @@ lint: .venv/installed
 # Slow, hours if the counts are larger: every recipe resumed; kills, damages, faults of
 # the root, hostile files and command lines at random, in one table (tests/proofs), say
 # make proofs KILLS=1000 ONLY=kills,damage; what the shipped models are worth, given DATA.
-COUNTS = KILLS DAMAGES FAULTS FILES COMMANDS STEPS REPEATS NOTEBOOKS ONLY SEED
+COUNTS = KILLS DAMAGES FAULTS FILES COMMANDS STEPS REPEATS KERNELS ONLY SEED
 lower = $(shell echo $(1) | tr A-Z a-z)
 proofs: .venv/installed
 	SRGAN_PROOFS=1 .venv/bin/python -m pytest tests/test_recipes.py

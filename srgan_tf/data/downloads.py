@@ -46,7 +46,10 @@ def fetch(path, progress=lambda done, total: None):
     url = address(path)
     if url is None:
         return path
-    stem = pathlib.PurePosixPath(urllib.parse.urlsplit(str(path)).path).stem
+    try:
+        stem = pathlib.PurePosixPath(urllib.parse.urlsplit(str(path)).path).stem
+    except ValueError as error:
+        raise UserError(f"{path} is no address ({error}): check it.") from error
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
     target = cache() / f"{stem}-{digest}.zip"
     try:

@@ -37,7 +37,8 @@ class RunFolder:
         self.info = self.root / "info" / f"{name}.json"
         self.summary = self.root / "info" / f"{name}_summary.txt"
         self.index = self.root / "info" / "photographs.csv"
-        key = hashlib.sha256(str(self.checkpoints.resolve()).encode()).hexdigest()[:16]
+        place = os.fsencode(self.checkpoints.resolve())  # perhaps no UTF-8
+        key = hashlib.sha256(place).hexdigest()[:16]
         self.local = Path(tempfile.gettempdir()) / f"srgan_tf-{os.getuid()}" / key
         self.missing = {}  # {path: write} of what the root lacks
         self.failing = False

@@ -183,6 +183,8 @@ def test_a_busy_server_is_tried_again(site, statuses):
 def test_a_server_that_is_not_there_is_named(site):
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9/a\.zip does not answer"):
         downloads.fetch("http://127.0.0.1:9/a.zip")
+    with pytest.raises(UserError, match=r"http://\[ is no address"):
+        downloads.fetch("http://[")
 
 
 def test_a_full_disk_is_named_and_what_came_is_used(site, monkeypatch):

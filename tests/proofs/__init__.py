@@ -85,10 +85,9 @@ def outcome(function):
 def is_one_line(code, text, name="", codes=(2,)):
     """Whether a command ended with one of the codes and a line that has the name."""
     *_, line = ["", *text.strip().splitlines()]
-    where = line if code == 2 else text
     plain = all(x.isprintable() or x in "\r\n" for x in text)
     begins = line.startswith("srgan") or code != 2
-    return code in codes and begins and name in where and plain
+    return code in codes and begins and name in text and plain
 
 
 def build_small(patch_size, filters):

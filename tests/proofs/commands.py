@@ -6,6 +6,7 @@ import shutil
 from unittest import mock
 
 from proofs import Tally, is_one_line, outcome, quick
+from proofs.hostile import Nearest
 from srgan_tf import UserError, arguments, cli, features, plots, recipes, settings
 from srgan_tf.data import downloads
 from srgan_tf.evaluation import report
@@ -13,11 +14,9 @@ from srgan_tf.networks import export, files, generators
 from srgan_tf.training import loop, status
 from srgan_tf.upscaling import tiles
 
-from .hostile import Nearest
-
-ODD = ["", " ", "=", "a=", "=a", "a=b=c", "-1", "0", "1", "4", "3,2,1", "1e400", "nan",
+ODD = ["", " ", "=", "a=", "=a", "a=b=c", "-1", "0", "1", "3,2,1", "1e400", "nan", "'",
        "9" * 400, "x\x1b[31m", "n\nl", "\udce9", "-", "--", "nowhere", "nowhere/x.png",
-       ".", "pipe", "/dev/zero", "https://", "http://[", "'", "*", "[", "{}"]  # fmt: skip
+       ".", "pipe", "/dev/zero", "https://", "http://[", "*", "[", "{}"]  # fmt: skip
 GOOD = {
     "PATH": ["scenes", "scenes/scene_0000.png", "S=scenes", "scenes/*.png"],
     "RECIPE": [*recipes.RECIPES, "tiny", "tiny", "cocoa"], "LOG": ["l.csv"],

@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import pathlib
 import random
 import resource
 import shutil
@@ -27,6 +28,8 @@ from srgan_tf.networks import files, generators
 from srgan_tf.training import checkpoint, folder, loop
 from srgan_tf.upscaling import tiles
 
+SETTINGS = generators.GeneratorSettings("compact", 1, 4, False)
+IMAGES = ("png", "jpg", "tif", "bmp", "webp")
 MOST = 2**30  # bytes of memory over that of the first files
 NAMES = ("a", "b \udce9", "n\nl", "x\x1b[31m", "ü" * 50)  # not UTF-8, two lines, red
 ODD = [None, True, 0, -1, 16.5, 1e400, math.nan, 10**400, "", "x", "\0", "9" * 5000, [],
@@ -104,21 +107,23 @@ def mutated(path, rng):
     path.write_bytes(damage(rng, path.read_bytes())[1])
 
 
-ANY = [mutated] * 3 + [
-    becomes(os.mkfifo), becomes(os.mkdir),
-    becomes(lambda path: path.symlink_to("/dev/zero")),
-    becomes(lambda path: path.symlink_to(path)),
-    becomes(lambda path: path.write_bytes(b"")),
-    becomes(lambda path: path.write_bytes(os.urandom(5000))),
-    lambda path, rng: os.truncate(path, 2**40),
-]  # fmt: skip
-HDF5 = [
-    holds(lambda x, _: x.update(a=h5py.ExternalLink("/etc/hosts", "a"))),
-    holds(lambda x, _: x.update(a=h5py.SoftLink("/weights"))),
-    stored(external=[("/dev/zero", 0, 2**22)]), stored(chunks=(2**10,)), stored(),
-    stored(data=np.zeros(2**20, "f"), compression="gzip"), virtual, aliases, crowd,
-    *[replaced] * 4, *[attribute] * 3,
-]  # fmt: skip
+HOSTILE = {  # what no reader of an HDF5 file accepts
+    "pipe": becomes(os.mkfifo), "folder": becomes(os.mkdir),
+    "device": becomes(lambda path: path.symlink_to("/dev/zero")),
+    "circle": becomes(lambda path: path.symlink_to(path)),
+    "empty": becomes(lambda path: path.touch()),
+    "noise": lambda path, rng: path.write_bytes(rng.randbytes(5000)),
+    "sparse": lambda path, rng: os.truncate(path, 2**40),
+    "external link": holds(
+        lambda file, rng: file.update(a=h5py.ExternalLink("/etc/hosts", "a"))),
+    "soft link": holds(lambda file, rng: file.update(a=h5py.SoftLink("/weights"))),
+    "external storage": stored(external=[("/dev/zero", 0, 2**22)]),
+    "compressed": stored(data=np.zeros(2**20, "f"), compression="gzip"),
+    "unallocated": stored(chunks=(2**10,)), "unwritten": stored(),
+    "virtual": virtual, "aliases": aliases, "crowd": crowd,
+}  # fmt: skip
+ANY = [mutated] * 3 + list(HOSTILE.values())[:7]
+HDF5 = [replaced] * 4 + [attribute] * 3 + list(HOSTILE.values())[7:]
 
 
 def huge(path, rng):
@@ -137,18 +142,16 @@ def huge(path, rng):
     path.write_bytes(data)
 
 
-def frames(path, rng):
-    image, several = Image.new("RGB", (4, 4)), [Image.new("RGB", (4, 4), "red")] * 99
-    kind = rng.choice(["TIFF", "WEBP", "GIF", "PNG"])
-    image.save(path, kind, save_all=True, append_images=several)
-
-
-def mode(path, rng):
-    kind = rng.choice(["F", "LAB", "I", "1"])
-    size = (15000, 14000) if kind == "1" else (4, 4)
-    Image.new(kind, size).save(
-        path, "TIFF", compression="group4" if kind == "1" else None
-    )
+def unusual(path, rng):
+    """Several frames, pixels of an unusual kind, or too many of them."""
+    kind = rng.choice(["TIFF", "WEBP", "GIF", "F", "LAB", "I", "1"])
+    if len(kind) < 4 and kind != "GIF":
+        size = (15000, 14000) if kind == "1" else (4, 4)
+        compression = "group4" if kind == "1" else None
+        Image.new(kind, size).save(path, "TIFF", compression=compression)
+    else:
+        several = [Image.new("RGB", (4, 4), "red")] * 99
+        Image.new("RGB", (4, 4)).save(path, kind, save_all=True, append_images=several)
 
 
 def zipped(path, rng):
@@ -177,35 +180,28 @@ def flagged(path, rng):
 
 
 def odd_json(path, rng):
+    whole = ["[" * 10**5, "1" * 5000, '{"a":' * 10**4, "{}", "1", ""]
     if not rng.randrange(8):
-        path.write_text(
-            rng.choice(["[" * 10**5, "1" * 5000, '{"a":' * 10**4, "{}", ""])
-        )
+        path.write_text(rng.choice(whole))
         return
-    tree = node = json.loads(path.read_text())
-    while True:
+    tree = inner = json.loads(path.read_text())
+    while (
+        inner
+        and isinstance(inner, (dict, list))
+        and (inner is tree or rng.random() < 0.7)
+    ):
+        node = inner
         key = rng.choice(list(node) if isinstance(node, dict) else range(len(node)))
         inner = node[key]
-        if not isinstance(inner, (dict, list)) or not inner or not rng.randrange(3):
-            break
-        node = inner
-    if rng.randrange(4):
-        node[key] = rng.choice(ODD)
-    else:
-        del node[key]
+    node[key] = rng.choice(ODD)
     path.write_text(json.dumps(tree))
 
 
 def odd_csv(path, rng):
     rows = [line.split(",") for line in path.read_text().splitlines()]
-    for _ in range(rng.randint(1, 3)):
-        row = rng.choice(rows)
-        cell = rng.choice(
-            [*map(str, ODD), "inf", "-1", '"', "=1+1", "\x1b[31m", "a\nb"]
-        )
-        row[rng.randrange(len(row))] = cell
-    text = "\n".join(map(",".join, rows))
-    path.write_text(text, errors="backslashreplace")
+    row, odd = rng.choice(rows), ["inf", "-1", '"', "=1+1", "\x1b[31m", "a\nb", *ODD]
+    row[rng.randrange(len(row))] = str(rng.choice(odd))
+    path.write_text("\n".join(map(",".join, rows)))
 
 
 class Nearest:
@@ -218,34 +214,23 @@ class Nearest:
         return lr.repeat(4, axis=0).repeat(4, axis=1)
 
 
-def as_command(function, path):
-    """Runs function(path) as a command of the command line."""
-    cli.run(argparse.Namespace(command=lambda _: function(path)))
+def as_command(function):
+    """The function of a path, run as the command line runs a command."""
+    return lambda path: cli.run(argparse.Namespace(command=lambda _: function(path)))
 
 
 def read_checkpoint(path):
     """Restores from the file as the only checkpoint of a run, its manifest written."""
-    run = folder.RunFolder(path.parent.parent / "out", "h")
-    run.checkpoints.mkdir(parents=True)
-    target, size, digest = run.checkpoints / "checkpoint-00000001.h5", 0, ""
-    path.rename(target)
-    if target.is_file() and target.stat().st_size < 2**30:
-        size, digest = target.stat().st_size, checkpoint._sha256(target)
-    manifest = {"format_version": 2, "run_id": "1", "step": 1, "file": target.name}
-    manifest |= {"size": size, "sha256": digest}
-    target.with_suffix(".json").write_text(checkpoint._manifest_text(manifest))
-    try:
-        found, _ = checkpoint.newest(run, "1")
-        model = generators.build_generator(
-            generators.GeneratorSettings("compact", 1, 4, False)
-        )
-        checkpoint.restore(found, {"weights": model.weights})
-    finally:
-        target.rename(path)
-
-
-def read_weights(path):
-    features.build_extractor(["vgg19/block1_conv1"], {"vgg19": path})
+    path = pathlib.Path(path)
+    run = folder.RunFolder(path.parents[1] / "out", "h")
+    manifest = {"format_version": 2, "run_id": "1", "step": 1, "file": path.name}
+    if path.is_file() and path.stat().st_size < 2**30:
+        digest = checkpoint._sha256(path)
+        manifest |= {"size": path.stat().st_size, "sha256": digest}
+    run.checkpoints = path.parent
+    path.with_suffix(".json").write_text(checkpoint._manifest_text(manifest))
+    found, _ = checkpoint.newest(run, "1")
+    checkpoint.restore(found, {"weights": generators.build_generator(SETTINGS).weights})
 
 
 def read_zip(path):
@@ -253,61 +238,53 @@ def read_zip(path):
         source.pixels()
 
 
-class Targets:
-    """What is attacked: {kind: (file, changes, the command that reads it, codes)}."""
-
-    def __init__(self, place, data):
-        self.data, self.place, self.good = data, place, place / "good"
-        self.good.mkdir()
-        loop.train(prepare(data, place / "run"))
-        shutil.copytree(place / "run", place / "kept")
-        settings = generators.GeneratorSettings("compact", 1, 4, False)
-        files.save_generator(generators.build_generator(settings), self.good / "m.h5")
-        with h5py.File(self.good / "w.h5", "w") as file:
-            layer = file.create_group("block1_conv1")
-            file.attrs["layer_names"] = np.array([b"block1_conv1"])
-            names = {"kernel:0": (3, 3, 3, 64), "bias:0": (64,)}
-            layer.attrs["weight_names"] = np.array([f"v/{n}".encode() for n in names])
-            for name, shape in names.items():
-                layer[f"v/{name}"] = np.zeros(shape, "f")
-        image = Image.open(min(data.iterdir()))
-        for suffix in ("png", "jpg", "tif", "bmp", "webp"):
-            image.save(self.good / f"i.{suffix}")
-        with zipfile.ZipFile(self.good / "z.zip", "w") as archive:
-            for path in sorted(data.iterdir())[:3]:
-                archive.write(path, path.name)
-        shutil.copyfile(place / "run/loss/tiny.csv", self.good / "l.csv")
-
-    def case(self, rng):
-        """(kind, good file, change, command, allowed exit codes)."""
-        kind = rng.choice(
-            ["model", "checkpoint", "weights", "image", "zip", "info", "log"]
-        )
-        out = str(self.place / "out")
-        photograph = str(self.good / "i.png")
-        cases = {
-            "model": ("m.h5", HDF5, lambda x: cli.main(
-                ["upscale", photograph, "--model", str(x), "-o", out]), (2,)),
-            "checkpoint": (
-                "m.h5", HDF5, lambda x: as_command(read_checkpoint, x), (2,)),
-            "weights": ("w.h5", HDF5, lambda x: as_command(read_weights, x), (2,)),
-            "image": (f"i.{rng.choice(['png', 'jpg', 'tif', 'bmp', 'webp'])}",
-                [huge, huge, frames, mode], lambda x: cli.main(
-                ["upscale", photograph, str(x), "-o", out]), (0, 1)),
-            "zip": ("z.zip", [zipped] * 6 + [flagged] * 2,
-                lambda x: as_command(read_zip, x), (0, 2)),
-            "info": ("../run/info/tiny.json", [odd_json] * 9, lambda x: as_command(
-                lambda _: prepare(self.data, self.place / "run") and None, x), (0, 2)),
-            "log": ("l.csv", [odd_csv] * 9, lambda x: cli.main(
-                ["plot", str(x), "-o", f"{out}/plot.png"]), (0, 2)),
-        }  # fmt: skip
-        name, changes, command, codes = cases[kind]
-        return kind, name, rng.choice(ANY + changes), command, codes
+def make_good(good, data):
+    """Writes what is spoiled: a generator, VGG19's weights, images, a zip, a log."""
+    files.save_generator(generators.build_generator(SETTINGS), good / "m.h5")
+    shutil.copyfile(good / "m.h5", good / "checkpoint-00000001.h5")
+    with h5py.File(good / "w.h5", "w") as file:
+        layer = file.create_group("block1_conv1")
+        file.attrs["layer_names"] = np.array([b"block1_conv1"])
+        layer.attrs["weight_names"] = np.array([b"v/kernel:0", b"v/bias:0"])
+        layer["v/kernel:0"] = np.zeros((3, 3, 3, 64), "f")
+        layer["v/bias:0"] = np.zeros(64, "f")
+    photographs = sorted(data.iterdir())[:3]
+    for kind in IMAGES:
+        Image.open(photographs[0]).save(good / f"i.{kind}")
+    with zipfile.ZipFile(good / "z.zip", "w") as archive:
+        for path in photographs:
+            archive.write(path, path.name)
+    rows = [f"{n},{n},gan,{1 / n},0.5" for n in range(1, 9)]
+    text = "\n".join(["epoch,step,stage,perceptual,discriminator", *rows])
+    (good / "l.csv").write_text(text)
 
 
-def same(*paths):
-    first, second = (files.load_generator(path).get_weights() for path in paths)
-    return all(map(np.array_equal, first, second))
+def make_targets(place, data):
+    """{kind: (good file, changes, the command that reads it, its exit codes)}."""
+    upscale = ["upscale", "-o", str(place / "out"), str(place / "good/i.png")]
+    plot = ["plot", "-o", str(place / "out/plot.png")]
+    network = {"vgg19/block1_conv1"}
+    return {
+        "model": ("m.h5", HDF5, lambda x: cli.main([*upscale, "--model", x]), (2,)),
+        "checkpoint": (
+            "checkpoint-00000001.h5", HDF5, as_command(read_checkpoint), (2,)),
+        "weights": ("w.h5", HDF5, as_command(
+            lambda x: features.build_extractor(network, {"vgg19": x}) and None), (2,)),
+        "image": ("i", [huge, unusual] * 3, lambda x: cli.main([*upscale, x]), (0, 1)),
+        "zip": ("z.zip", [zipped] * 6 + [flagged] * 2, as_command(read_zip), (0, 2)),
+        "info": ("../run/info/tiny.json", [odd_json] * 9, as_command(
+            lambda _: prepare(data, place / "run") and None), (0, 2)),
+        "log": ("l.csv", [odd_csv] * 9, lambda x: cli.main([*plot, x]), (0, 2)),
+    }  # fmt: skip
+
+
+def is_harmless(kind, change, path, good):
+    """Whether what was read without a word is right, as far as anybody could know."""
+    if kind == "model":
+        weights = [files.load_generator(x).get_weights() for x in (path, good)]
+        return all(map(np.array_equal, *weights))
+    # The stranger wrote the manifest of a checkpoint; weights of VGG19 have no digest.
+    return kind not in ("checkpoint", "weights") or change in (mutated, attribute)
 
 
 def contents(place):
@@ -317,53 +294,54 @@ def contents(place):
 
 
 def prove(place, count, seed):
-    rng, here = random.Random(seed), os.getcwd()
+    rng, here, data = random.Random(seed), os.getcwd(), place.parent / "scenes"
+    _ = [(place / name).mkdir() for name in ("good", "empty")]
     with quick(), mock.patch.object(tiles, "Upscaler", Nearest):
-        targets = Targets(place, place.parent / "scenes")
-        (place / "empty").mkdir()
+        loop.train(prepare(data, place / "run"))
+        shutil.copytree(place / "run", place / "kept")
+        make_good(place / "good", data)
         os.chdir(place / "empty")
         try:
-            return list(_prove(targets, count, rng))
+            return list(_prove(place, make_targets(place, data), count, rng))
         finally:
             os.chdir(here)
 
 
-def _prove(targets, count, rng):
-    place, tallies, facts, base = targets.place, {}, {}, 0
+def _prove(place, targets, count, rng):
+    tallies, times, peaks = (
+        {kind: Tally(f"hostile: {kind}") for kind in targets},
+        {},
+        [],
+    )
     for number in range(count):
-        kind, name, change, command, codes = targets.case(rng)
-        original = (targets.good / name).resolve()
-        path = original
-        if kind != "info":
-            path = place / "bad" / f"{rng.choice(NAMES)}{original.suffix}"
-            path.parent.mkdir()
-            shutil.copyfile(original, path)
+        kind = list(targets)[number % len(targets)]
+        name, changes, command, codes = targets[kind]
+        good = place / "good" / (f"i.{rng.choice(IMAGES)}" if name == "i" else name)
+        path = place / "bad" / f"{rng.choice(NAMES)}{good.suffix}"
+        path = path.with_name(good.name) if kind == "checkpoint" else path
+        path.parent.mkdir()
+        path = good if kind == "info" else shutil.copyfile(good, path)
+        change = rng.choice(ANY + changes)
         change(path, rng)
         before, started = contents(place), time.monotonic()
-        code, text = outcome(lambda c=command, p=path: c(p))
-        seconds = time.monotonic() - started
-        name = "checkpoint-00000001" if kind == "checkpoint" else path.stem
-        name = safe.printable(name, kept="") if code else ""
-        promised = is_one_line(code, text, name, codes)
-        if code == 0 and kind in ("model", "checkpoint", "weights"):
-            # No manifest or digest, or one that the stranger has written anew.
-            promised = change in (mutated, attribute)
-            promised = promised and (kind != "model" or same(path, original))
-        promised = promised and contents(place) == before and no_process_left()
-        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-        base = base or peak
-        promised = promised and peak - base < MOST
-        tally = tallies.setdefault(kind, Tally(f"hostile file: {kind}"))
-        tally.add(promised, f"case {number}, {change}, {path!r}: {code}, {text[-900:]}")
-        most = max(facts.get(kind, 0), seconds)
-        facts[kind] = most
-        tally.note = f"at most {most:.1f} s"
-        shutil.rmtree(place / "out", ignore_errors=True)
-        shutil.rmtree(place / "bad", ignore_errors=True)
+        code, text = outcome(lambda c=command, p=path: c(str(p)))
+        times[kind] = max(times.get(kind, 0), time.monotonic() - started)
+        shown = safe.printable(path.stem, kept="") if code else ""
+        promised = is_one_line(code, text, shown, codes) and no_process_left()
+        promised = promised and (code or is_harmless(kind, change, path, good))
+        after = contents(place)
+        after.pop(path.with_suffix(".json") if kind == "checkpoint" else None, None)
+        after.pop(path.parent, None), before.pop(path.parent, None)
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+        promised = promised and after == before and peaks[-1] - peaks[0] < MOST
+        tallies[kind].add(
+            promised, f"{number}, {change}, {path!r}: {code}, {text[-900:]}"
+        )
+        for name in ("out", "bad", *["run"] * (kind == "info")):
+            shutil.rmtree(place / name, ignore_errors=True)
         if kind == "info":
-            shutil.rmtree(place / "run")
             shutil.copytree(place / "kept", place / "run")
-    memory = Tally("memory over that of the first hostile file, under 1 GiB")
-    memory.add(peak - base < MOST, peak - base)
-    memory.note = f"{(peak - base) >> 20} MiB"
-    yield from [*tallies.values(), memory]
+    for kind, tally in tallies.items():
+        tally.note = f"at most {times.get(kind, 0):.1f} s"
+    tally.note += f"; at most {(peaks[-1] - peaks[0]) >> 20} MiB more, of all kinds"
+    return tallies.values()

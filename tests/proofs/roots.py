@@ -139,15 +139,11 @@ def _prove(folder, count, seed):
 
 def full_disk(folder, data, whole):
     """A real disk of too few bytes, then of enough."""
-    tally, place = (
-        Tally("root: a real full disk (tmpfs), then a larger one"),
-        folder / "disk",
-    )
+    tally, place = Tally("root: a real full disk, then a larger one"), folder / "disk"
     place.mkdir()
     mount = ["mount", "-t", "tmpfs", "-o", "size=100k", "tmpfs", str(place)]
     if subprocess.run(mount, capture_output=True).returncode:
         tally.what += ": skipped, mounting is not allowed"
-        tally.add(True, "", 1)
         return tally
     try:
         said = attempt(data, place / "root")

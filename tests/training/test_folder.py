@@ -71,6 +71,12 @@ def test_a_run_stays_in_its_root(tmp_path, name):
         folders.RunFolder(tmp_path, name)
 
 
+def test_a_root_may_have_a_name_of_any_bytes(folder):
+    other = folders.RunFolder(folder.root / "\udce9", "run")
+    other.write_text(other.info, "{}", required=True)
+    assert other.info.read_text() == "{}"
+
+
 def test_a_run_is_held_once(folder):
     second, other = (folders.RunFolder(folder.root, name) for name in ("run", "other"))
     with folder.lock():
