@@ -18,7 +18,7 @@ SETTINGS = [
     "sample_images=1", "fake_label_std=0.05", "ema=0.5",
 ]  # fmt: skip
 STEPS, A_RUN = 32, 8  # steps of a run, and kills until it is completed
-PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
+PRECISIONS = ("mixed_float16", "float32", "mixed_bfloat16")
 
 
 def begin(folder, root, precision):

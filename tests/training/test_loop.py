@@ -183,30 +183,6 @@ def test_findings_are_logged_always_and_reported_once(scenes, tmp_path, monkeypa
 # Stopping and resuming.
 
 
-def test_a_compiled_run_in_float16_resumes_exactly(scenes, tmp_path):
-    """With loss scaling, from a checkpoint amid an epoch, as after a kill."""
-    changes = ["precision=mixed_float16", "pretrain=0 steps", "ema=0.0"]
-    tf.config.run_functions_eagerly(False)
-    try:
-        run = prepare(scenes, tmp_path / "whole", *changes)
-        assert loop.train(run) is None
-        shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
-        for path in tmp_path.glob("resumed/models/tiny/checkpoint-00000004.*"):
-            path.unlink()
-        (tmp_path / "resumed/models/tiny.h5").unlink()
-        resumed = prepare(scenes, tmp_path / "resumed", *changes)
-        assert resumed.step == 3
-        assert loop.train(resumed) is None
-    finally:
-        tf.config.run_functions_eagerly(True)
-    assert same_record(tmp_path / "resumed", tmp_path / "whole")
-    for name, variables in run.state.variables().items():
-        others = resumed.state.variables()[name]
-        for ours, theirs in zip(variables, others, strict=True):
-            assert np.array(ours).tobytes() == np.array(theirs).tobytes(), ours.path
-    assert float(run.state.generator_optimizer.dynamic_scale) > 1
-
-
 def test_stopped_anywhere_resumes_exactly(scenes, whole, tmp_path):
     """In an epoch of either stage, at the stages' boundary; in memory and anew."""
     run = prepare(scenes, tmp_path)
@@ -494,31 +470,6 @@ def fails(patch, first, last=99):
             patch.undo()
 
     return report
-
-
-def test_a_root_that_comes_back_has_everything_at_the_next_save(
-    scenes, whole, tmp_path, monkeypatch, caplog
-):
-    run = prepare(scenes, tmp_path)
-    with monkeypatch.context() as patch:
-        assert loop.train(run, fails(patch, 2, 6)) is None
-    assert len(caplog.messages) == 1  # warned once
-    assert str(tmp_path) in caplog.text
-    assert not run.missing
-    assert same_record(tmp_path, whole[0])
-    assert prepare(scenes, tmp_path).step == 7
-
-
-def test_a_root_that_is_deleted_is_written_again(scenes, whole, tmp_path):
-    def report(event):
-        if isinstance(event, events.Step) and event.number == 4:
-            shutil.rmtree(tmp_path)
-
-    assert train(scenes, tmp_path, report=report) is None
-    shutil.copytree(whole[0] / "output", tmp_path / "output", dirs_exist_ok=True)
-    assert same_record(tmp_path, whole[0])
-    assert (tmp_path / "info/tiny_summary.txt").exists()
-    assert prepare(scenes, tmp_path).step == 7
 
 
 def test_at_the_end_it_is_retried_and_then_says_what_is_missing(
