@@ -35,11 +35,14 @@ demo: .venv/installed
 lint: .venv/installed
 	.venv/bin/ruff check .
 
-# Slow: every recipe resumed; ten random kills, every kind of damage: tests/proofs.py;
-# and what the shipped models are worth, given DATA.
+# Slow, hours if the counts are larger: every recipe resumed; kills, damages, faults of
+# the root, hostile files and command lines at random, in one table (tests/proofs), say
+# make proofs KILLS=1000 ONLY=kills,damage; what the shipped models are worth, given DATA.
+COUNTS = KILLS DAMAGES FAULTS FILES COMMANDS STEPS REPEATS KERNELS ONLY SEED
+lower = $(shell echo $(1) | tr A-Z a-z)
 proofs: .venv/installed
 	SRGAN_PROOFS=1 .venv/bin/python -m pytest tests/test_recipes.py
-	.venv/bin/python tests/proofs.py
+	.venv/bin/python tests/proofs $(foreach x,$(COUNTS),$(if $($(x)),--$(call lower,$(x)) $($(x))))
 	if test -d $(DATA)/set5; then .venv/bin/python benchmarks/quality.py $(DATA) \
 	$(if $(VGG),--vgg-weights $(VGG)) --check; \
 	else echo "the shipped models were not measured: give DATA=FOLDER"; fi

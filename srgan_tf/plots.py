@@ -86,6 +86,8 @@ def _between(log, first, last, name):
 
 def _draw_curves(curves, unit, title, runs):
     """A Figure of curves (panel, log, column, scale, looks); runs: [(log, looks)]."""
+    if not curves:
+        raise UserError("these epochs have no loss to draw: choose others.")
     figure, panels = _new_figure(dict.fromkeys(curve[0] for curve in curves), 9, title)
     for panel, log, column, scale, looks in curves:
         known = np.isfinite(log[column])

@@ -181,6 +181,9 @@ def test_plot_draws_and_compares_logs(srgan, tmp_path):
     assert last.split() == ["100", "-", "-"]
     code, _, error = srgan("plot", a, "--from", 30)
     assert code == 2 and "8" in error
+    (tmp_path / "none.csv").write_text("epoch,perceptual\n1,nan\n")
+    code, _, error = srgan("plot", tmp_path / "none.csv")
+    assert code == 2 and "no loss" in error
 
 
 def test_ablate_names_its_files(srgan, tmp_path, monkeypatch):

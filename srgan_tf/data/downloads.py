@@ -49,7 +49,10 @@ def fetch(path, progress=lambda done, total: None):
         return path
     from srgan_tf.data import photographs  # imports OpenCV
 
-    name = pathlib.PurePosixPath(urllib.parse.urlsplit(str(path)).path)
+    try:
+        name = pathlib.PurePosixPath(urllib.parse.urlsplit(str(path)).path)
+    except ValueError as error:
+        raise UserError(f"{path} is no address ({error}): check it.") from error
     is_photograph = name.suffix.lower() in photographs.EXTENSIONS
     digest = hashlib.sha256(url.encode()).hexdigest()[:8]
     target = cache() / f"{name.stem}-{digest}{name.suffix if is_photograph else '.zip'}"

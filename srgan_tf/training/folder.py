@@ -38,7 +38,8 @@ class RunFolder:
         self.info = self.root / "info" / f"{name}.json"
         self.summary = self.root / "info" / f"{name}_summary.txt"
         self.index = self.root / "info" / "photographs.csv"
-        key = hashlib.sha256(str(self.checkpoints.resolve()).encode()).hexdigest()[:16]
+        place = os.fsencode(self.checkpoints.resolve())  # perhaps no UTF-8
+        key = hashlib.sha256(place).hexdigest()[:16]
         self.local = Path(tempfile.gettempdir()) / f"srgan_tf-{os.getuid()}" / key
         self.missing = {}  # {path: write} of what the root lacks
         self.failing = False
@@ -73,8 +74,9 @@ class RunFolder:
             since = time.strftime("%Y-%m-%d %H:%M:%S")
             file.write(f"process {os.getpid()} on {socket.gethostname()} since {since}")
             file.flush()
-            for path in self.local.glob("new-*"):  # left behind by a kill
-                path.unlink()
+            for path in self.local.iterdir():
+                if path.name != "lock":  # left behind by a kill, perhaps amid a write
+                    path.unlink()
             yield
 
     def write(self, path, write, required=False):

@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import functools
 import io
 import json
 import logging
@@ -15,7 +16,8 @@ COLUMNS = (
     "psnr_y", "ssim_y", "psnr_bicubic", "drift_red", "drift_green", "drift_blue",
     "checkerboard", "doctor",
 )  # fmt: skip
-_TYPES = {"epoch": int, "step": int, "stage": str, "doctor": str}  # others are floats
+_shown = functools.partial(safe.printable, kept="")  # texts are printed and drawn
+_TYPES = {"epoch": int, "step": int, "stage": _shown, "doctor": _shown}  # else floats
 _NUMBER = r"([\d.e+-]+|nan|inf)"
 _UPSAMPLER = re.compile(
     rf"EPOCH\s+(\d+)\s+d_loss\s+{_NUMBER}\s+"

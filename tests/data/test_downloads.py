@@ -174,6 +174,8 @@ def test_what_is_not_the_whole_zip_is_named(site, change, subject, requests):
     assert is_whole(site, downloads.fetch(site.url))
     with pytest.raises(UserError, match=r"127\.0\.0\.1:9/a\.zip does not answer"):
         downloads.fetch("http://127.0.0.1:9/a.zip")
+    with pytest.raises(UserError, match=r"http://\[ is no address"):
+        downloads.fetch("http://[")
 
 
 def test_a_full_disk_is_named_and_what_came_is_used(site, monkeypatch):

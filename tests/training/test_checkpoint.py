@@ -80,40 +80,6 @@ def test_the_newest_three_are_kept_and_only_on_drive_others_emptied(
     assert backup.read_bytes() == (b"" if drive else content)
 
 
-def damages(data):
-    """Cuts at 0, 1, 50 and 99 %, and fifty single flipped bits."""
-    for part in (0, 1, 50, 99):
-        yield data[: len(data) * part // 100]
-    for place in np.random.default_rng(0).integers(0, 8 * len(data), 50):
-        flipped = bytearray(data)
-        flipped[place // 8] ^= 1 << place % 8
-        yield bytes(flipped)
-
-
-@pytest.mark.parametrize("suffix", [".h5", ".json"])
-def test_every_damage_is_noticed_and_the_one_before_is_used(
-    folder, variables, suffix, caplog
-):
-    before = save(folder, variables, 1)
-    path = save(folder, variables, 2).with_suffix(suffix)
-    undamaged = path.read_bytes()
-    for damaged in damages(undamaged):
-        path.write_bytes(damaged)
-        caplog.clear()
-        assert newest(folder) == before
-        assert path.stem in caplog.text
-        assert path.read_bytes() == damaged
-    for make, remove in ((os.mkfifo, os.unlink), (os.mkdir, os.rmdir)):
-        path.unlink()
-        make(path)
-        caplog.clear()
-        assert newest(folder) == before
-        assert path.stem in caplog.text and "no regular file" in caplog.text
-        remove(path)
-        path.write_bytes(undamaged)
-    assert newest(folder) == path.with_suffix(".h5")
-
-
 def test_all_damaged_stops_deletes_nothing_and_pushes_out_no_new_one(folder, variables):
     for step in (10, 20, 30):
         save(folder, variables, step).write_bytes(b"")
@@ -193,28 +159,14 @@ def test_a_root_that_does_not_answer_damages_nothing(
         newest(folder)
 
 
-@pytest.mark.parametrize("code", [errno.ENOSPC, errno.ENOENT, None])
-def test_a_root_that_fails_amid_a_copy(folder, variables, code, monkeypatch, caplog):
+def test_a_copy_that_reads_back_otherwise_is_not_committed(
+    folder, variables, monkeypatch
+):
     before = save(folder, variables, 1)
-
-    def failing(source, target, *_):
-        if code is None:
-            target.write(source.read()[::-1])  # it reads back otherwise
-            return
-        target.write(source.read(100))
-        raise OSError(code, os.strerror(code))
-
-    with monkeypatch.context() as patch:
-        patch.setattr(shutil, "copyfileobj", failing)
-        assert [save(folder, variables, step) for step in (2, 3)] == [None, None]
-    assert len(caplog.messages) == 1  # warned once
-    assert str(folder.root) in caplog.text
-    assert (os.strerror(code) if code else "reads back otherwise") in caplog.text
-    # Nothing half written is left behind, neither there nor on the local disk.
-    assert sorted(folder.checkpoints.iterdir()) == [before, before.with_suffix(".json")]
-    assert not list(folder.local.glob("new-*"))
+    flips = lambda source, target, *_: target.write(source.read()[::-1])  # noqa: E731
+    monkeypatch.setattr(shutil, "copyfileobj", flips)
+    assert save(folder, variables, 2) is None
     assert newest(folder) == before
-    assert save(folder, variables, 4) == newest(folder)
 
 
 def test_a_full_local_disk_is_named_before_writing(folder, variables, monkeypatch):

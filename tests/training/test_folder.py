@@ -61,6 +61,12 @@ def test_a_run_stays_in_its_root(tmp_path, name):
         folders.RunFolder(tmp_path, name)
 
 
+def test_a_root_may_have_a_name_of_any_bytes(folder):
+    other = folders.RunFolder(folder.root / "\udce9", "run")
+    other.write_text(other.info, "{}", required=True)
+    assert other.info.read_text() == "{}"
+
+
 def held(folder, subject):
     """Checks that another holds the run, as the message says."""
     with pytest.raises(UserError, match=subject):
@@ -75,9 +81,10 @@ def test_a_run_is_held_once(folder, monkeypatch, tmp_path):
         with monkeypatch.context() as patch:
             patch.setattr(folders.tempfile, "gettempdir", lambda: str(tmp_path / "b"))
             held(folder, "another process")
-        (folder.local / "new-left-behind").touch()
+        for name in ("new-left-behind", ".1-2.partial"):  # by a kill
+            (folder.local / name).touch()
     with folders.RunFolder(folder.root, "run").lock():
-        assert not (folder.local / "new-left-behind").exists()
+        assert [path.name for path in folder.local.iterdir()] == ["lock"]
         assert folder.local.parent.stat().st_mode & 0o777 == 0o700
 
     def flock(file, how, locking=folders.fcntl.flock):

@@ -25,6 +25,8 @@ def test_csv_is_read_by_column(tmp_path):
     read = log.read_loss_log(tmp_path / "run.csv")
     assert read["epoch"] == [1, 2] and read["step"] == [100, 200]
     assert read["stage"] == ["pretrain", "gan"]
+    coloured = log.parse_loss_log(CSV.replace("gan", "\x1b[31m"))
+    assert coloured["stage"] == ["pretrain", r"\x1b[31m"]
     assert read["adversarial"] == [None, 2.5] and read["psnr_y"] == [27.25, None]
     assert set(log.COLUMNS) == set(read)
     assert all(read[name] == [None, None] for name in log.COLUMNS[14:])  # an old log

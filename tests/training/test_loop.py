@@ -162,28 +162,7 @@ def test_findings_are_logged_always_and_reported_once(scenes, tmp_path, monkeypa
     assert losses(tmp_path)["doctor"] == [None, "a, b", "a, c; d", None]
 
 
-def test_a_compiled_run_in_float16_resumes_exactly(scenes, tmp_path):
-    """With loss scaling, from a checkpoint amid an epoch, as after a kill."""
-    changes = ["precision=mixed_float16", "pretrain=0 steps", "ema=0.0"]
-    tf.config.run_functions_eagerly(False)
-    try:
-        run = prepare(scenes, tmp_path / "whole", *changes)
-        assert loop.train(run) is None
-        shutil.copytree(tmp_path / "whole", tmp_path / "resumed")
-        for path in tmp_path.glob("resumed/models/tiny/checkpoint-00000004.*"):
-            path.unlink()
-        (tmp_path / "resumed/models/tiny.h5").unlink()
-        resumed = prepare(scenes, tmp_path / "resumed", *changes)
-        assert resumed.step == 3
-        assert loop.train(resumed) is None
-    finally:
-        tf.config.run_functions_eagerly(True)
-    assert same_record(tmp_path / "resumed", tmp_path / "whole")
-    for name, variables in run.state.variables().items():
-        others = resumed.state.variables()[name]
-        for ours, theirs in zip(variables, others, strict=True):
-            assert np.array(ours).tobytes() == np.array(theirs).tobytes(), ours.path
-    assert float(run.state.generator_optimizer.dynamic_scale) > 1
+# Stopping and resuming.
 
 
 def test_stopped_anywhere_resumes_exactly(scenes, whole, tmp_path):
