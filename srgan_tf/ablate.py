@@ -82,7 +82,7 @@ def run(
             logs[recipe.name] = log.read_loss_log(training.folder.loss_log)
     reports, results["gallery"] = compare.compare(
         {"validation": validation}, models, evaluator=evaluator, limit=limit,
-        center_crop=center_crop, cache=folder / "features", progress=progress,
+        center_crop=center_crop, progress=progress,
     )  # fmt: skip
     results["comparison"] = reports["validation"]
     _write(results, logs)

@@ -188,7 +188,6 @@ COMMANDS = {  # command: a description, two examples, options
         *_CANDIDATES,
         _row("--lr PATH…", "Use these LR images; otherwise HR is downscaled."),
         _LIMIT,
-        _row("--border N", "Ignore N border pixels in PSNR, SSIM", 4),
         *_FEATURES,
         _row("--output DIR", "Write to this folder", "output/compare"),
     ),

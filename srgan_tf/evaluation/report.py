@@ -20,8 +20,6 @@ _json = functools.partial(json.dumps, ensure_ascii=False, default=str)
 
 def title(metric, protocol):
     """A metric's title with its network: values of two networks do not compare."""
-    if metric == "vgg":
-        return protocol["vgg"].replace("vgg19/", "VGG19 ")
     name = compare.METRICS[metric][0]
     return protocol["fid"].replace("FID", name) if metric in ("fid", "kid") else name
 

@@ -38,7 +38,6 @@ def test_the_files_of_a_comparison_and_of_several(measured, two, tmp_path):
     assert list(lines["fid_std"]) == pytest.approx(
         [cells["fid_std"] for cells in content["results"].values()], rel=1e-15
     )
-    assert lines["vgg"].isna().all()
     sheet = photographs.read_image(folder / "gallery.png")
     assert sheet.shape[1] == 6 + 6 * (48 + 6)  # LR, bicubic, A, B, noisy, HR
     assert photographs.read_image(folder / "compare.png").std() > 10
@@ -89,7 +88,7 @@ def cells(**values):
 def two():
     """A report of two candidates; the SSIMs differ by less than twice their std."""
     return {
-        "protocol": {"fid": "FID (random)", "vgg": None, "size": "whole"},
+        "protocol": {"fid": "FID (random)", "size": "whole"},
         "images": 9,
         "results": {
             "A": cells(psnr_y=(30.0, 1.0), ssim_y=(0.8, 0.1), fid=(12.0, 1.0)),
