@@ -224,7 +224,6 @@ COMMANDS = {  # command: a description, two examples, options
         _row("--output OUT", "Write to this folder, or one result to this file."),
         _row("--model MODEL", "Use this generator, name or file", "compact"),
         _row("--tile N", "Work in tiles of N pixels; otherwise the memory decides."),
-        _row("--batch N", "Upscale N tiles at a time", 1),
         _row("--blend SHARE", "Mix two models: 0 is --model, 1 is --with."),
         _row("--with MODEL", "Name the second model of --blend.", dest="other"),
         _row("--format F", "Write this", "png", choices=("png", "jpg", "webp")),
