@@ -164,8 +164,8 @@ def compare_command(options):
             limit=options.limit, progress=bar.images,
         )  # fmt: skip
     report.write(reports, rows, folder)
-    _show(report.table(reports))
-    _show(f"\n{folder}/: compare.json, .csv, .md, .png, gallery.png, report.html")
+    _show(report.markdown(reports))
+    _show(f"{folder}/: compare.json, .csv, .md, .png, gallery.png, report.html")
     return int(any(each["protocol"]["skipped"] for each in reports.values()))
 
 
@@ -188,7 +188,7 @@ def _ablate(options):
         return 128 + results["stopped"]
     _show(ablate.table(results))
     names = "ablation.md, ablation.csv, losses.png, compare.*, gallery.png, report.html"
-    _show(f"\n{results['folder']}/: {names}")
+    _show(f"{results['folder']}/: {names}")
     failed = any(facts["failed"] for facts in results["recipes"].values())
     return int(failed or results["comparison"]["protocol"]["skipped"] > 0)
 
