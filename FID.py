@@ -26,7 +26,7 @@ def main(words=None):
     arguments.add_selection(parser)
     output = {"default": "output/fid", "type": arguments.filled, "metavar": "DIR"}
     parser.add_argument("-o", "--output", **output)
-    parser.set_defaults(command=cli.compare_command, quality=False, lr=None, border=0)
+    parser.set_defaults(command=cli.compare_command, quality=False, lr=None)
     options = parser.parse_args(words)
     options.model, options.precomputed = [], []
     if not options.candidates:

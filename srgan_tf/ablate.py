@@ -82,7 +82,7 @@ def run(
             logs[recipe.name] = log.read_loss_log(training.folder.loss_log)
     reports, results["gallery"] = compare.compare(
         {"validation": validation}, models, evaluator=evaluator, limit=limit,
-        center_crop=center_crop, cache=folder / "features", progress=progress,
+        center_crop=center_crop, progress=progress,
     )  # fmt: skip
     results["comparison"] = reports["validation"]
     _write(results, logs)
@@ -111,8 +111,7 @@ def _write(results, logs):
         plots.save_figure(plots.compare_losses(logs), folder / "losses.png")
     numbers = pandas.DataFrame(comparison["results"]).T
     atomic.write_text(folder / "ablation.csv", _joined(results, numbers).to_csv())
-    lines = [reporting.markdown_table(frame(results)), "", *notes(results), ""]
-    atomic.write_text(folder / "ablation.md", "\n".join(lines))
+    atomic.write_text(folder / "ablation.md", table(results))
 
 
 def _joined(results, measured):
@@ -134,5 +133,6 @@ def notes(results):
 
 
 def table(results):
-    """The results of a whole run as text."""
-    return "\n".join([frame(results).to_string(), "", *notes(results)])
+    """The results of a whole run as Markdown, also for a terminal."""
+    cells = reporting.markdown_table(frame(results))
+    return "\n".join([cells, "", *notes(results), ""])

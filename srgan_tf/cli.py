@@ -157,16 +157,17 @@ def compare_command(options):
         sources.list_photographs(path)
     models, folder = _models(options.model), Path(options.output)
     folder.mkdir(parents=True, exist_ok=True)
-    metrics = options.features, dict(options.weights), options.border
-    evaluator = compare.Evaluator(*metrics, getattr(options, "quality", True))
+    evaluator = compare.Evaluator(
+        options.features, dict(options.weights), getattr(options, "quality", True)
+    )
     with progress.Bar() as bar:
         reports, rows = compare.compare(
             hr, models, precomputed, lr, evaluator, center_crop=options.center_crop,
-            limit=options.limit, cache=folder / "features", progress=bar.images,
+            limit=options.limit, progress=bar.images,
         )  # fmt: skip
     report.write(reports, rows, folder)
-    _show(report.table(reports))
-    _show(f"\n{folder}/: compare.json, .csv, .md, .png, gallery.png, report.html")
+    _show(report.markdown(reports))
+    _show(f"{folder}/: compare.json, .csv, .md, .png, gallery.png, report.html")
     return int(any(each["protocol"]["skipped"] for each in reports.values()))
 
 
@@ -175,14 +176,13 @@ def _ablate(options):
     from srgan_tf.data import copies
     from srgan_tf.evaluation import compare
 
-    # VGG19's distance is slow, and not in the table.
-    weights = dict(options.weights) if options.features != "none" else {}
     data, validation = map(copies.local, _fetch(options.data, options.validation))
+    weights = dict(options.weights)
     with _Reader() as bar:
         results = ablate.run(
             options.recipes, data, validation, options.set, options.root, options.seed,
-            dict(options.weights), compare.Evaluator(options.features, weights),
-            options.output, center_crop=options.center_crop, limit=options.limit,
+            weights, compare.Evaluator(options.features, weights), options.output,
+            center_crop=options.center_crop, limit=options.limit,
             memory=options.memory * 2**30, report=bar, progress=bar.images,
         )  # fmt: skip
     if results["stopped"]:
@@ -190,7 +190,7 @@ def _ablate(options):
         return 128 + results["stopped"]
     _show(ablate.table(results))
     names = "ablation.md, ablation.csv, losses.png, compare.*, gallery.png, report.html"
-    _show(f"\n{results['folder']}/: {names}")
+    _show(f"{results['folder']}/: {names}")
     failed = any(facts["failed"] for facts in results["recipes"].values())
     return int(failed or results["comparison"]["protocol"]["skipped"] > 0)
 
@@ -224,7 +224,7 @@ def _upscale(options):
     if options.other:
         other = files.load_generator(files.find_model(options.other))
         model = tiles.blend(model, other, options.blend)
-    upscaler = tiles.Upscaler(model, options.tile or "auto", options.batch or 1)
+    upscaler = tiles.Upscaler(model, options.tile or "auto")
     with progress.Bar() as bar:
         unwritten = upscaling.run(jobs, upscaler, bar.images)
     if written := len(jobs) - unwritten:

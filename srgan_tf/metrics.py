@@ -1,7 +1,5 @@
 """PSNR, SSIM, Fréchet distance, KID and their bootstrap: pure functions on arrays."""
 
-import itertools
-
 import numpy as np
 import scipy.linalg
 import scipy.ndimage
@@ -181,15 +179,3 @@ def _mean_kernel(a, b, indices_a, indices_b, leave_out_same):
     if leave_out_same:
         pairs = pairs - np.sum(counts_a * counts_b, axis=1)
     return total / pairs
-
-
-def bootstrap_std(resamples):
-    """Standard deviations from {name: float [resamples]} made with the same indices.
-
-    Returns {name: std}, {(first, second): std of second - first}; NaN if not finite.
-    """
-    pairs = list(itertools.combinations(resamples, 2))
-    with np.errstate(invalid="ignore"):  # PSNR of identical images: inf - inf
-        alone = {name: np.std(each, ddof=1) for name, each in resamples.items()}
-        differences = [np.std(resamples[b] - resamples[a], ddof=1) for a, b in pairs]
-    return alone, dict(zip(pairs, differences, strict=True))

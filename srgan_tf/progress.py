@@ -61,17 +61,8 @@ class Bar(contextlib.AbstractContextManager):
 
 
 def tensorboard(run):
-    """A reader of events that writes them for TensorBoard."""
-    board = log.TensorBoard(run.folder.events)
-    board.recipe(run.recipe, run.step)
-
-    def read(event):
-        if isinstance(event, events.Epoch):
-            board.scalars(event.row)
-        elif isinstance(event, events.Picture):
-            board.picture(event.pixels, event.step)
-
-    return read
+    """A reader of events that writes them for TensorBoard, to loss/<run>/."""
+    return log.TensorBoard(run.folder.events)
 
 
 def show_messages(write):

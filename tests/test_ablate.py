@@ -92,7 +92,7 @@ def test_the_files_hold_the_full_numbers(whole):
         assert rows["psnr_y"][name] == pytest.approx(cells["psnr_y"], rel=1e-15)
         assert rows["fid_std"][name] == pytest.approx(cells["fid_std"], rel=1e-15)
     assert rows["parameters"]["plain"] == results["recipes"]["plain"]["parameters"]
-    assert "| normed | srresnet 1x4 |" in (folder / "ablation.md").read_text()
+    assert "normed | srresnet 1x4 |" in (folder / "ablation.md").read_text()
 
 
 def test_given_again_it_trains_nothing_and_says_the_same(whole, run):

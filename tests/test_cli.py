@@ -192,7 +192,7 @@ def test_ablate_names_its_files(srgan, tmp_path, monkeypatch):
     monkeypatch.setattr("srgan_tf.ablate.run", lambda *_, **__: results)
     monkeypatch.setattr("srgan_tf.ablate.table", lambda results: "a table")
     code, output, _ = srgan("ablate", "tiny", "--data", "a", "--validation", "b")
-    table, _, files = output.splitlines()
+    table, files = output.splitlines()
     assert (code, table) == (0, "a table") and files.startswith(f"{tmp_path}/: ")
     for name in ("ablation.md", "ablation.csv", "losses.png", "compare.*"):
         assert name in files

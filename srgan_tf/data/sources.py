@@ -1,4 +1,7 @@
-"""Finds photographs in folders, zips and files, and remembers what it read of them."""
+"""Finds photographs in folders, zips and files, and remembers what it read of them.
+
+Zips are read in place; damaged and unsafe ones are refused.
+"""
 
 import csv
 import dataclasses
@@ -10,13 +13,18 @@ import logging
 import os
 import pathlib
 import re
+import stat
+import threading
 import time
+import zipfile
 from collections.abc import Callable
 from typing import NamedTuple
 
 from srgan_tf import UserError, atomic
-from srgan_tf.data import batches, photographs, zips
+from srgan_tf.data import batches, photographs
 
+MEMBER_BYTES = 256 * 2**20  # of a zip: one is cut there, whatever its header says
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)  # others unpack without a bound
 MAX_UNREADABLE = 0.01  # of the images: more stop a run
 WAITS = (1, 3, 10, 30)  # seconds before each retry when Drive fails
 PASSING = (errno.ENOTCONN, errno.EIO, errno.ETIMEDOUT, errno.ESTALE)  # how it fails
@@ -72,20 +80,18 @@ def find_images(paths, minimum_side=1, index=None, limit=0):
     """
     paths = [paths] if isinstance(paths, (str, os.PathLike)) else paths
     entries = [entry for path in paths for entry in list_photographs(path)]
-    entries.sort(key=lambda entry: entry.name)
+    entries.sort(key=lambda entry: (entry.name, entry.label))
     known, large, bad, end = _read_index(index), [], [], 0
     while end < len(entries) and (not limit or len(large) < limit):
-        wanted = limit - len(large) if limit else len(entries)
-        begin, end = end, min(end + wanted, len(entries))
-        while end < len(entries) and entries[end].name == entries[end - 1].name:
-            end += 1  # of images of one name, their contents tell which is the first
-        bad += _examine_new(entries[begin:end], known, index)
+        chosen = entries[end:][: limit - len(large) if limit else None]
+        end += len(chosen)
+        bad += _examine_new(chosen, known, index)
         if len(bad) > MAX_UNREADABLE * len(entries):
             problem = f"{len(bad)} of {len(entries)} unreadable"
             raise UserError(f"{problem}: {first_names(bad)}.")
         large += (
             Source(name, known[key][0], label, read, *known[key][1:])
-            for name, label, read, _, key in entries[begin:end]
+            for name, label, read, _, key in chosen
             if key in known and min(known[key][1:]) >= minimum_side
         )
     if not large:
@@ -93,7 +99,7 @@ def find_images(paths, minimum_side=1, index=None, limit=0):
     if small := end - len(bad) - len(large):
         counts = small, end - len(bad), minimum_side
         logger.info("left out: %d of %d images with a side under %d pixels", *counts)
-    return sorted(large)[: limit or None]
+    return sorted(large)
 
 
 def _examine_new(entries, known, index):
@@ -102,9 +108,6 @@ def _examine_new(entries, known, index):
     if not new:
         return []
     logger.info("reading the headers of %d images", len(new))
-    changed = {entry.key[0] for entry in new}
-    for key in [key for key in known if key[0] in changed]:
-        del known[key]
     examined = batches.prefetch(_examine, new, os.cpu_count() or 2, ahead=32)
     for entry, facts in zip(new, examined, strict=True):
         if isinstance(facts, UserError):
@@ -182,7 +185,7 @@ def list_photographs(path):
     elif path.suffix.lower() in photographs.EXTENSIONS:
         files = [(path.name, path)]
     else:
-        files = [(*member, path) for member in zips.members(path)]
+        files = [(*member, path) for member in _members(path)]
     entries = [make_entry(*file) for file in files if _is_photograph(file[0])]
     if not entries:
         kinds = ", ".join(photographs.EXTENSIONS)
@@ -215,3 +218,29 @@ def _files(folder, seen, prefix=""):
 def _is_photograph(name):
     hidden = re.search(r"(^|/)(\.|__MACOSX/)", name)
     return not hidden and name.lower().endswith(photographs.EXTENSIONS)
+
+
+def _members(path):
+    """[(name, label, read)], as of Source, of a zip, which is left open."""
+    try:
+        archive, lock, found = zipfile.ZipFile(path), threading.Lock(), []
+    except Exception as error:  # damaged directories raise several kinds
+        raise UserError(f"{path} is no folder, photograph or zip ({error}).") from error
+    for info in archive.infolist():
+        name = info.filename.replace("\\", "/")
+        leads_out = re.match("/|[A-Za-z]:", name) or ".." in name.split("/")
+        if leads_out or stat.S_ISLNK(info.external_attr >> 16):
+            raise UserError(f"{path} is unsafe: {name!r} leads out of it or is a link.")
+        if info.flag_bits & 1 or info.compress_type not in _METHODS:
+            raise UserError(f"{path} is encrypted or of an unusual kind: zip it anew.")
+        read = functools.partial(_read_member, archive, lock, info, f"{path}/{name}")
+        found.append((name, f"{path}/{name}", read))
+    return found
+
+
+def _read_member(archive, lock, info, label):
+    try:
+        with lock, archive.open(info) as member:
+            return member.read(MEMBER_BYTES)
+    except Exception as error:  # zipfile and zlib raise about six kinds
+        raise UserError(f"{label} is damaged ({error}): zip it anew.") from error

@@ -1,6 +1,5 @@
 """Bicubic, generators and precomputed images, measured against HR images."""
 
-import contextlib
 import hashlib
 import json
 import pathlib
@@ -10,7 +9,7 @@ import keras
 import numpy as np
 from PIL import Image
 
-from srgan_tf import UserError, __version__, atomic, losses, metrics, pixels
+from srgan_tf import UserError, __version__, metrics, pixels
 from srgan_tf import features as extractors
 from srgan_tf.data import photographs, sources
 from srgan_tf.evaluation import summary, testset
@@ -18,6 +17,7 @@ from srgan_tf.networks import files
 from srgan_tf.upscaling import tiles
 
 METRICS = summary.METRICS
+BORDER = pixels.SCALE  # pixels that PSNR and SSIM leave out at each side, as papers do
 FEATURE_SIZE = (299, 299)  # antialiased bicubic, before the network of FID and KID
 TAKEN = ("", "lr", "bicubic", "sr", "hr")  # names that no candidate may have
 GALLERY_SIDE = 512  # pixels of HR
@@ -25,52 +25,37 @@ GALLERY_ROWS, PAGE_ROWS = 4, 20  # images of each test set; of all, or the same
 
 
 class Evaluator:
-    """The metrics to compute, and their networks, built once for all test sets.
+    """The metrics to compute, and the network of FID and KID, built once.
 
-    features, weights: for FID and KID, see features.build_embedding; or "none". With a
-        file of VGG19, or its features, their mean squared difference is measured too.
-    border: pixels left out at each border for PSNR and SSIM.
+    features, weights: for FID and KID, see features.build_embedding; or "none".
     quality: False for FID and KID alone, of images of any size.
     """
 
-    def __init__(self, features="none", weights=None, border=4, quality=True):
-        least = 2 * border + metrics.WINDOW  # without up to 3 pixels that are cut
+    def __init__(self, features="none", weights=None, quality=True):
+        least = 2 * BORDER + metrics.WINDOW  # without up to 3 pixels that are cut
         self.minimum_side = least + pixels.SCALE - 1 if quality else pixels.SCALE
-        self.border, self.quality, weights = border, quality, weights or {}
-        self.title = self.vgg_layer = None
+        self.quality, self.title = quality, None
         # Layers have any scale; only Inception's is that of published distances.
         self.normalizes = ":" in features
         if features != "none":
             self._embedding = extractors.build_embedding(features, weights)
             self.title = self._embedding.title
-        vgg = features.startswith("vgg19:")
-        if quality and (vgg or weights.get("vgg19")):
-            self.vgg_layer = features.replace(":", "/") if vgg else "vgg19/block5_conv4"
-            try:
-                self._vgg = extractors.build_extractor([self.vgg_layer], weights)
-            except UserError:  # the file may hold the first blocks only
-                self.vgg_layer = "vgg19/block3_conv4"
-                self._vgg = extractors.build_extractor([self.vgg_layer], weights)
 
     def scores(self, pictures, images):
         """{candidate: {metric: value}} of {candidate: image} against pictures.hr."""
         if not self.quality:
             return {}
-        hr, scores, border = pictures.hr, {}, self.border
+        hr, scores = pictures.hr, {}
         for name, image in images.items():
             y = [hr, image]
             if pictures.grey:  # as papers measure
                 y = [np.asarray(Image.fromarray(each).convert("L")) for each in y]
             scores[name] = {
-                "psnr_y": metrics.psnr(*y, border, luma=True),
-                "ssim_y": metrics.ssim(*y, border, luma=True),
-                "psnr_rgb": metrics.psnr(hr, image, border),
-                "ssim_rgb": metrics.ssim(hr, image, border),
+                "psnr_y": metrics.psnr(*y, BORDER, luma=True),
+                "ssim_y": metrics.ssim(*y, BORDER, luma=True),
+                "psnr_rgb": metrics.psnr(hr, image, BORDER),
+                "ssim_rgb": metrics.ssim(hr, image, BORDER),
             }
-            if self.vgg_layer:
-                pair = map(pixels.to_network_range, (hr[np.newaxis], image[np.newaxis]))
-                loss = losses.content_loss({self.vgg_layer: 1.0}, *pair, self._vgg)
-                scores[name]["vgg"] = float(loss)
         return scores
 
     def embed(self, images):
@@ -79,15 +64,6 @@ class Evaluator:
             return []
         resized = [pixels.bicubic_resize(image, FEATURE_SIZE) for image in images]
         return self._embedding.predict_on_batch(np.array(resized, np.float32))
-
-    def key(self, test_set):
-        """A hash of the HR files, their crop, and the feature network."""
-        state = hashlib.sha256(f"{self.title} {test_set.center_crop}".encode())
-        for entries in test_set.files:
-            state.update(entries["hr"].read())
-        for array in self._embedding.get_weights():
-            state.update(array.tobytes())
-        return state.hexdigest()[:32]
 
 
 def load_generators(models, precomputed=()):
@@ -107,14 +83,14 @@ def candidates(pictures, upscalers):
 
 def compare(
     hr, models=None, precomputed=None, lr=None, evaluator=None, *, center_crop=0,
-    limit=0, seed=None, validation_of=None, cache=None, progress=None,
+    limit=0, seed=None, validation_of=None, progress=None,
 ):  # fmt: skip
     """Measures bicubic, models and precomputed images on one or more test sets.
 
     hr, lr: {test set: paths}. models: {candidate: file of a generator}. precomputed:
     {candidate: paths}. center_crop, limit, seed: see TestSet. validation_of: {test set:
-    a run's info file}, whose validation images alone are measured. cache: a folder that
-    keeps features of HR images. progress: called as progress(done, total) each image.
+    a run's info file}, whose validation images alone are measured. progress: called as
+    progress(done, total) after each image.
     Returns {test set: report} and {test set: rows}: [(name, {title: uint8 [h, w, 3]},
     {candidate: {metric: value}})] of the first images. A report holds "protocol";
     "images", their number; "results", {candidate: {metric: value or None, metric_std:
@@ -143,7 +119,7 @@ def compare(
     names, reports, rows = ["bicubic", *models, *precomputed], {}, {}
     count = max(GALLERY_ROWS, PAGE_ROWS // len(hr))
     for name, test_set in test_sets.items():
-        measured = _measure(test_set, upscalers, evaluator, cache, progress, count)
+        measured = _measure(test_set, upscalers, evaluator, progress, count)
         scores, features, rows[name] = measured
         paths = {"hr": hr[name], "lr": lr.get(name), "precomputed": precomputed}
         paths["validation_of"] = infos.get(name)
@@ -156,19 +132,15 @@ def compare(
     return reports, rows
 
 
-def _measure(test_set, upscalers, evaluator, cache, progress, count):
+def _measure(test_set, upscalers, evaluator, progress, count):
     """Scores and features, see summary.summarize, and `count` rows of the gallery."""
-    scores, features, rows, cached = [], defaultdict(list), [], None
+    scores, features, rows = [], defaultdict(list), []
     others = [(name, x) for name, each in test_set.independent.items() for x in each]
     total, progress = len(test_set) + len(others), progress or (lambda *counts: None)
-    if cache and evaluator.title:
-        cache = pathlib.Path(cache) / f"features-{evaluator.key(test_set)}.npy"
-        with contextlib.suppress(OSError, ValueError, EOFError):  # none, or damaged
-            cached = np.load(cache)
     for done, pictures in enumerate(test_set, 1):
         images = candidates(pictures, upscalers)
         scores.append(evaluator.scores(pictures, images))
-        seen = images if cached is not None else images | {"hr": pictures.hr}
+        seen = images | {"hr": pictures.hr}
         for name, vector in zip(seen, evaluator.embed(seen.values()), strict=False):
             features[name].append(vector)
         if len(rows) < count:
@@ -180,11 +152,6 @@ def _measure(test_set, upscalers, evaluator, cache, progress, count):
         features[name].extend(evaluator.embed([image]))
         progress(done, total)
     features = {name: np.stack(each) for name, each in features.items()}
-    if cached is not None:
-        features["hr"] = cached
-    elif cache and evaluator.title:
-        with atomic.atomic_write(cache) as partial, open(partial, "wb") as file:
-            np.save(file, features["hr"])
     if evaluator.normalizes:
         rms = np.sqrt(np.mean(np.square(features["hr"], dtype=float)))
         features = {name: each / rms for name, each in features.items()}
@@ -211,10 +178,9 @@ def _protocol(test_set, evaluator):
     side, versions = test_set.center_crop, {"srgan_tf": __version__}
     return {
         "size": f"the middle {side}x{side}" if side else "whole, cut to multiples of 4",
-        "border": evaluator.border if evaluator.quality else None,
+        "border": BORDER if evaluator.quality else None,
         "fid": evaluator.title,
         "features": "divided by their RMS in HR" if evaluator.normalizes else None,
-        "vgg": evaluator.vgg_layer,
         "skipped": test_set.skipped,
         "versions": versions | {"keras": keras.__version__, "numpy": np.__version__},
     }

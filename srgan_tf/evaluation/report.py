@@ -20,8 +20,6 @@ _json = functools.partial(json.dumps, ensure_ascii=False, default=str)
 
 def title(metric, protocol):
     """A metric's title with its network: values of two networks do not compare."""
-    if metric == "vgg":
-        return protocol["vgg"].replace("vgg19/", "VGG19 ")
     name = compare.METRICS[metric][0]
     return protocol["fid"].replace("FID", name) if metric in ("fid", "kid") else name
 
@@ -58,7 +56,7 @@ def _with_interval(cells, metric, sign):
 
 
 def frame(report, best="{}", difference=cell):
-    """A DataFrame of text, differences below; the best of a column in "**{}**"."""
+    """A DataFrame of text, differences below. best: the form of a column's best."""
     columns = {}
     for metric, (winner, *_) in _rankings(report).items():
         rows = {name: cell(cells, metric) for name, cells in report["results"].items()}
@@ -74,26 +72,18 @@ def _protocol(report):
     return [f"{key}: {_json(value)}".replace('"', "") for key, value in known.items()]
 
 
-def _blocks(reports, block, note, to_text, best="{}"):
-    """A text for each report: its heading, its table, its protocol and warnings."""
-    for name, report in reports.items():
-        notes = _protocol(report)
-        notes += [f"WARNING: {warning}" for warning in report["warnings"]]
-        notes = "".join(map(note.format, notes))
-        heading, cells = f"{name} ({report['images']} images)", frame(report, best)
-        yield block.format(heading, to_text(cells), notes)
-
-
-def table(reports):
-    """The reports of compare.compare as text for a terminal."""
-    form = "{}\n{}\n\n{}", "  {}\n", pandas.DataFrame.to_string
-    return "\n".join(_blocks(reports, *form))
-
-
 def markdown(reports):
-    """The reports of compare.compare as Markdown; the best of each column in bold."""
-    form = "## {}\n\n{}\n\n{}", "- {}\n", markdown_table, "**{}**"
-    return "\n".join(_blocks(reports, *form))
+    """The reports of compare.compare as Markdown, also for a terminal.
+
+    The best of each column is in bold.
+    """
+    lines = []
+    for name, report in reports.items():
+        lines += [f"## {name} ({report['images']} images)", ""]
+        lines += [markdown_table(frame(report, "**{}**")), ""]
+        notes = [f"WARNING: {warning}" for warning in report["warnings"]]
+        lines += [f"- {note}" for note in _protocol(report) + notes] + [""]
+    return "\n".join(lines)
 
 
 def html(reports):
@@ -114,10 +104,12 @@ def html(reports):
 
 
 def markdown_table(cells):
-    """A DataFrame as a table in Markdown, its index in the first column."""
-    rows = [["", *cells.columns], ["---", *["---:"] * len(cells.columns)]]
-    rows += cells.itertuples()
-    return "\n".join(f"| {' | '.join(map(str, row))} |" for row in rows)
+    """A DataFrame as an aligned table in Markdown, its index in the first column."""
+    rows = [["", *cells.columns], *cells.itertuples()]
+    widths = [max(len(str(x)) for x in column) for column in zip(*rows, strict=True)]
+    rows.insert(1, ["-" * (width - 1) + ":" for width in widths])
+    form = "| " + " | ".join(f"{{!s:>{width}}}" for width in widths) + " |"
+    return "\n".join(form.format(*row) for row in rows)
 
 
 def findings(reports):

@@ -10,7 +10,7 @@ from srgan_tf import metrics
 METRICS = {  # in the order of a report: title and format
     "psnr_y": ("PSNR-Y, dB", ".2f"), "ssim_y": ("SSIM-Y", ".4f"),
     "psnr_rgb": ("PSNR-RGB, dB", ".2f"), "ssim_rgb": ("SSIM-RGB", ".4f"),
-    "vgg": ("VGG19", ".4g"), "fid": ("FID", ".4g"), "kid": ("KID", ".4g"),
+    "fid": ("FID", ".4g"), "kid": ("KID", ".4g"),
 }  # fmt: skip
 RESAMPLES, FID_RESAMPLES = 1000, 30  # of the bootstrap; an FID takes 0.1 s
 

@@ -2,19 +2,14 @@
 
 import keras
 
-from srgan_tf import UserError
-
 
 def build_discriminator(patch_size, filters=64):
     """Discriminator of Ledig et al. 2017, fig. 4, without the sigmoid.
 
-    patch_size: side of the square HR patches in pixels, 16 to 1024.
+    patch_size: side of the square HR patches in pixels, at least 16.
     Input: float [batch, patch_size, patch_size, 3] in [-1, 1]. Output: float32
     [batch, 1], logits. The momentum of batch normalization is 0.5 as in UpSampler 2019.
-    Raises UserError for another patch size.
     """
-    if not 16 <= patch_size <= 1024:
-        raise UserError(f"patch_size is {patch_size}: it must be 16 to 1024.")
     hr = keras.Input((patch_size, patch_size, 3), name="hr")
     conv = keras.layers.Conv2D(filters, 3, padding="same", name="head_conv")
     x = _leaky_relu(conv(hr), "head")

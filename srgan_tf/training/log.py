@@ -1,14 +1,13 @@
 """The loss log of a run: its CSV columns, UpSampler's text logs, and TensorBoard."""
 
 import csv
-import dataclasses
 import functools
 import io
-import json
 import logging
 import re
 
 from srgan_tf import UserError, safe
+from srgan_tf.training import events
 
 COLUMNS = (
     "epoch", "step", "stage", "seconds", "images_per_second", "learning_rate",
@@ -91,7 +90,7 @@ def format_loss_log(rows):
 
 
 class TensorBoard:
-    """Writes scalars by step, sample pictures and the recipe as TensorBoard's events.
+    """A reader of events that writes scalars and sample pictures for TensorBoard.
 
     Steps that a resumed run repeats appear twice. A folder that fails ends the events
     with a warning, never a training. UserError where TensorBoard is not installed.
@@ -108,20 +107,13 @@ class TensorBoard:
             raise UserError("TensorBoard is missing: pip install tensorboard") from None
         self._folder, self._writer = str(folder), None
 
-    def recipe(self, recipe, step):
-        """Writes the fields of the recipe as text."""
-        text = json.dumps(dataclasses.asdict(recipe), indent=1)
-        self._write("text", "recipe", f"```\n{text}\n```", step)
-
-    def scalars(self, row):
-        """Writes every float of a row of the loss log, at its step."""
-        for name, value in row.items():
-            if isinstance(value, float):
-                self._write("scalar", f"epochs/{name}", value, row["step"])
-
-    def picture(self, pixels, step):
-        """Writes a sample picture, uint8 [height, width, 3]."""
-        self._write("image", "samples", pixels[None], step)
+    def __call__(self, event):
+        if isinstance(event, events.Epoch):
+            for name, value in event.row.items():
+                if isinstance(value, float):
+                    self._write("scalar", f"epochs/{name}", value, event.row["step"])
+        elif isinstance(event, events.Picture):
+            self._write("image", "samples", event.pixels[None], event.step)
 
     def _write(self, kind, *values):
         import tensorflow as tf

@@ -1,6 +1,7 @@
 """Where a run stands, how fast a step is, and the versions that results depend on."""
 
 import functools
+import itertools
 import platform
 import subprocess
 import time
@@ -39,35 +40,25 @@ def dry_run(run, seconds=10.0):
     variables = [each for kind in run.state.variables().values() for each in kind]
     before = [np.array(variable) for variable in variables]
     train_step = state.compile_step(stage, run.state, run.recipe, run.seed)
-
-    def timed(batch):
-        started = time.perf_counter()
-        measures = train_step(stage.first_step, *batch())
+    keys = ((stage.first_epoch, index) for index in itertools.count())
+    ahead, times = batches.prefetch(lambda key: run.batches.batch(*key), keys), []
+    # The first step is compiled, and three more are the least to measure.
+    while len(times) < 4 or times[-1] < times[0] + seconds:
+        measures = train_step(stage.first_step, *next(ahead))
         float(measures["perceptual"])  # waits for the device
-        return time.perf_counter() - started
-
-    first = run.batches.batch(stage.first_epoch, 0)
-    timed(lambda: first)  # compiles
-    keys = ((stage.first_epoch, index) for index in range(10**9))
-    ahead = batches.prefetch(lambda key: run.batches.batch(*key), keys)
-    constant, real = [], []
-    end = time.perf_counter() + seconds
-    while time.perf_counter() < end or len(real) < 3:
-        # In turn, so that both meet the same load of the machine.
-        constant.append(timed(lambda: first))
-        real.append(timed(lambda: next(ahead)))
+        times.append(time.perf_counter())
     ahead.close()
     run.state.held = []
     for variable, value in zip(variables, before, strict=True):
         variable.assign(value)
-    median, left, split = float(np.median(real)), run.last_step - run.step, run.split
+    median, split = float(np.median(np.diff(times))), run.split
+    left = run.last_step - run.step
     parameters = {n.name: f"{n.count_params():,}" for n in run.state.networks()}
     return {
         "parameters": ", ".join(f"{name} {its}" for name, its in parameters.items()),
         "images": f"{len(split.train)} to train, {len(split.validation)} to validate",
         "precision": run.state.precision,
         "a step": f"{median:.3f} s, {run.recipe.batch_size / median:.1f} images/s",
-        "data": f"{median / np.median(constant):.2f} of a step with constant tensors",
         "an epoch": f"{count} steps, {duration(median * count)}",
         "the run": f"{left:,} steps, {duration(median * left)} at {stage.name}'s speed",
     }

@@ -57,10 +57,9 @@ def plan(paths, output=None, kind=None):
     ]
     if len(jobs) < len(found):
         logger.info("passed over: %d results of earlier runs", len(found) - len(jobs))
-    # inode and device are those of a file by whatever name
-    inputs = {os.stat(job.label)[1:3] for job in jobs if os.path.exists(job.label)}
+    inputs = {os.path.realpath(job.label) for job in jobs}
     for job in jobs:
-        if job.output.exists() and job.output.stat()[1:3] in inputs:
+        if os.path.realpath(job.output) in inputs:
             raise UserError(f"{job.output}, the result of {job.label}, is an input.")
     return jobs, len(errors)
 

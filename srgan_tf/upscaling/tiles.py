@@ -1,9 +1,7 @@
 """A generator applied to photographs of any size, in tiles that leave no seams.
 
 A tile is cut with a margin, the halo, as wide as the generator's receptive field, so
-that inside it the result is that of the whole image. Where its graph allows it, a
-generator is run in two parts: the front of `srresnet` takes little memory but sees 37
-pixels far, its back takes much and sees 3, so the back gets pieces of large tiles.
+that inside it the result is that of the whole image.
 """
 
 import contextlib
@@ -13,99 +11,109 @@ import logging
 import math
 import os
 import re
-from typing import NamedTuple
 
 import keras
 import numpy as np
 
 from srgan_tf import UserError, pixels
 from srgan_tf.networks import generators
-from srgan_tf.upscaling import graph
 
 TILE_BYTES = 2**30  # the most that the tensors of an "auto" tile may take
-_LIVE = 5  # tensors as large as the largest of a part alive at once; measured: 2 to 5
+_LIVE = 5  # tensors as large as the largest that are alive at once; measured: 2 to 5
 _UNBOUNDED = 2**30  # a halo with which every image is one tile
 _OUT_OF_MEMORY = r"(?i)MemoryError|resource.?exhausted|out of memory|\boom\b"
+# Layers and operations of Keras in which a pixel depends on its own place alone.
+_POINTWISE = (
+    "Activation BatchNormalization Dropout ELU GaussianNoise Identity LeakyReLU PReLU "
+    "ReLU Rescaling Softmax Add Average Concatenate Maximum Minimum Multiply Subtract "
+    "Absolute Cast Clip Divide LeakyRelu Negative Relu Sigmoid Silu Tanh TrueDivide"
+)
+_SLIDING = "Conv2D DepthwiseConv2D SeparableConv2D TailConvolution Conv2DTranspose"
+_TAPS = {"nearest": 1, "bilinear": 2, "bicubic": 4}  # input pixels; lanczos: up to 10
 
 logger = logging.getLogger(__name__)
 
 
-class _Part(NamedTuple):
-    model: keras.Model
-    halo: int  # LR pixels that it and what follows see around a tile
-    bytes: int  # of memory per LR pixel
-
-
-class _Span(NamedTuple):
-    """A tile along one axis, start to stop; of its result, first to last is kept."""
-
-    start: int  # LR pixels of the image
-    first: int
-    last: int
-    stop: int
-
-    def kept(self, origin=0):
-        """The slice of the SR image, or of an image that begins at the origin."""
-        return slice(*(pixels.SCALE * (x - origin) for x in (self.first, self.last)))
-
-
 def receptive_field(generator):
-    """How many LR pixels beyond its own an SR pixel depends on, to each side.
+    """(halo, values) of a functional Keras model.
 
-    Raises UserError, naming the layer, for a generator that cannot be tiled.
+    halo: how many LR pixels beyond its own an SR pixel depends on, to each side.
+    values: of the largest tensor, for each LR pixel.
+    Raises UserError, naming the layer, for one that goes below the resolution of its
+    input or is not known here: a guess would leave seams.
     """
-    steps = graph.steps(generator)
-    return graph.reach(steps, generator.inputs[0], generator.outputs[0])
+    # How many LR pixels a pixel of each tensor sees, and the tensor's side / LR's.
+    seen, values = {id(generator.inputs[0]): (0, 1)}, 0
+    # calls, not layers: a layer may be shared
+    for _, calls in sorted(generator._nodes_by_depth.items(), reverse=True):
+        for call in (call for call in calls if not call.is_input):
+            window, factor = _window(call.operation)
+            reach, scale = max(seen[id(tensor)] for tensor in call.input_tensors)
+            scale *= factor
+            # even kernels count as the next odd ones
+            reach += max(0, (window - factor + 1) // 2) / scale
+            output = call.output_tensors[0]
+            seen[id(output)] = reach, scale
+            values = max(values, output.shape[-1] * scale**2)
+    return math.ceil(seen[id(generator.outputs[0])][0]), values
 
 
-def _parts(generator):
-    """[front, back] of a generator, or [the whole of it]."""
-    start, end = generator.inputs[0], generator.outputs[0]
-    try:
-        steps = graph.steps(generator)
-    except UserError as error:
-        logger.warning("%s Each image is upscaled in one tile.", error)
-        return [_Part(keras.Model(start, end), _UNBOUNDED, 1)]
-    cut = graph.cut(steps, start, end)
-    middle = steps[cut - 1].output if cut else start
-    back = _part(steps[cut:], middle, end)
-    return [_part(steps[:cut], start, middle, back.halo), back] if cut else [back]
+def _window(layer):
+    """(side of a layer's window in output pixels, factor by which it enlarges)."""
+    kind = type(layer).__name__
+    if not type(layer).__module__.startswith(("keras.", "srgan_tf.")):
+        kind = f"a {kind} of your own"
+    if kind in _POINTWISE.split() and getattr(layer, "axis", -1) in (-1, 3):
+        return 1, 1
+    if kind == "PixelShuffle":
+        return layer.block, layer.block
+    if kind == "Bilinear":
+        return 2 * pixels.SCALE, pixels.SCALE
+    if kind == "UpSampling2D" and len(set(layer.size)) == 1:
+        return _TAPS.get(layer.interpolation, 10) * layer.size[0], layer.size[0]
+    if kind in _SLIDING.split() and layer.padding == "same":
+        window = zip(layer.kernel_size, layer.dilation_rate, strict=True)
+        size, (stride, other) = max(d * (k - 1) + 1 for k, d in window), layer.strides
+        if stride == other and (kind == "Conv2DTranspose" or stride == 1):
+            return size, stride
+    raise UserError(f"The layer {layer.name} ({kind}) cannot be tiled.")
 
 
-def _part(steps, start, end, halo=0):
-    size = _LIVE * 4 * max(step.output.shape[-1] * step.scale**2 for step in steps)
-    return _Part(keras.Model(start, end), halo + graph.reach(steps, start, end), size)
+def _spans(length, side, halo):
+    """[(start, stop, first, last)] of tiles of one side along an axis, in LR pixels.
 
-
-def _spans(whole, side, halo):
-    """[_Span] of tiles of one side inside another _Span, which share what it keeps."""
-    low, high = max(whole.start, whole.first - halo), min(whole.stop, whole.last + halo)
-    inner = high - low - 2 * halo
+    side: about theirs. Of the result of start to stop, first to last is kept.
+    """
+    inner = length - 2 * halo
     count = max(1, math.ceil(inner / max(side - 2 * halo, 8)))
     side = math.ceil(inner / count) + 2 * halo
-    starts = [low + i * (high - low - side) // max(1, count - 1) for i in range(count)]
-    edges = [whole.first, *(start + halo for start in starts[1:]), whole.last]
-    return [_Span(starts[i], *edges[i : i + 2], starts[i] + side) for i in range(count)]
+    starts = [i * (length - side) // max(1, count - 1) for i in range(count)]
+    edges = [0, *(start + halo for start in starts[1:]), length]
+    return [(starts[i], starts[i] + side, *edges[i : i + 2]) for i in range(count)]
 
 
 class Upscaler:
     """Upscales one image after another with a generator.
 
     tile: about the side of the tiles in LR pixels, without their halo; or "auto": as
-    large as TILE_BYTES and the free memory allow. batch: how many tiles at a time.
+    large as TILE_BYTES and the free memory allow.
     A generator with a layer that cannot be tiled gets each image in one tile.
     """
 
-    def __init__(self, generator, tile="auto", batch=1):
-        self.lr_range, self.batch = generator.settings.lr_range, batch
-        self.parts = _parts(generator)
-        for part in self.parts:  # with TensorFlow, XLA would compile for every size
-            part.model.jit_compile = keras.backend.backend() == "jax"
+    def __init__(self, generator, tile="auto"):
+        self.lr_range = generator.settings.lr_range
+        self.model = keras.Model(generator.inputs[0], generator.outputs[0])
+        # with TensorFlow, XLA would compile for every size
+        self.model.jit_compile = keras.backend.backend() == "jax"
         # Keras cannot interpolate images of unknown size in a compiled graph.
         interpolation = (getattr(x, "interpolation", None) for x in generator.layers)
         self.eager = not {None, "nearest"}.issuperset(interpolation)
-        self.halo = self.parts[0].halo
-        room = min(TILE_BYTES, free_memory() // 4) // self.parts[0].bytes // batch
+        try:
+            self.halo, values = receptive_field(generator)
+        except UserError as error:
+            logger.warning("%s Each image is upscaled in one tile.", error)
+            self.halo, values = _UNBOUNDED, 1
+        room = min(TILE_BYTES, free_memory() // 4) // (_LIVE * 4 * values)
         self.area = room if tile == "auto" else (tile + 2 * self.halo) ** 2
         # below LR resolution, a generator may need sides of some multiple
         strides = [np.max(getattr(layer, "strides", 1)) for layer in generator.layers]
@@ -141,38 +149,28 @@ class Upscaler:
             logger.warning("out of memory: going on with smaller tiles")
 
     def _upscale(self, lr, progress):
-        y, x = (_Span(0, 0, side, side) for side in lr.shape[:2])
-        sr = np.empty((pixels.SCALE * y.stop, pixels.SCALE * x.stop, 3), lr.dtype)
+        scale, (height, width) = pixels.SCALE, lr.shape[:2]
+        sr = np.empty((scale * height, scale * width, 3), lr.dtype)
         rounded = {"uint8": pixels.to_uint8, "uint16": pixels.to_uint16}
         finish, done = rounded.get(lr.dtype.name, pixels.to_pixels), 0
-        tiles = [(y, x, pixels.to_network_range(lr, self.lr_range))]
-        for part in self.parts:
-            tiles = self._run(part, tiles)
-        for y, x, result in tiles:
-            piece = finish(result[y.kept(y.start), x.kept(x.start)])
-            sr[y.kept(), x.kept()] = piece
+        values, side = pixels.to_network_range(lr, self.lr_range), math.isqrt(self.area)
+        tiles = (_spans(length, side, self.halo) for length in (height, width))
+        for (top, bottom, *rows), (left, right, *columns) in itertools.product(*tiles):
+            result = self._run(values[top:bottom, left:right])
+            y, x = (np.multiply(scale, kept) for kept in (rows, columns))
+            piece = finish(result[slice(*y - scale * top), slice(*x - scale * left)])
+            sr[slice(*y), slice(*x)] = piece
             done += piece.size
             progress(done / sr.size)
         return sr
 
-    def _run(self, part, tiles):
-        """Yields (y, x, result) for the smaller tiles inside each (y, x, values)."""
-        side = math.isqrt(self.area * self.parts[0].bytes // part.bytes)
-        for rows, columns, values in tiles:
-            spans = [_spans(whole, side, part.halo) for whole in (rows, columns)]
-            pending, top, left = list(itertools.product(*spans)), rows[0], columns[0]
-            while pending:
-                group, pending = pending[: self.batch], pending[self.batch :]
-                stack = [
-                    values[y.start - top : y.stop - top, x.start - left : x.stop - left]
-                    for y, x in group
-                ]
-                if self.eager:
-                    results = part.model(np.stack(stack), training=False)
-                    results = keras.ops.convert_to_numpy(results)
-                else:  # compiled for the first size and once for all others
-                    results = part.model.predict_on_batch(np.stack(stack))
-                yield from ((y, x, z) for (y, x), z in zip(group, results, strict=True))
+    def _run(self, tile):
+        """The generator's output, [4h, 4w, 3], for a tile [h, w, 3]."""
+        if self.eager:
+            result = self.model(tile[np.newaxis], training=False)
+            return keras.ops.convert_to_numpy(result)[0]
+        # compiled for the first size and once for all others
+        return self.model.predict_on_batch(tile[np.newaxis])[0]
 
 
 def free_memory():

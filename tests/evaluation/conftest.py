@@ -53,5 +53,5 @@ def measured(hr, models, scenes, eager):
         photographs.write_image(hr.parent / "precomputed" / file, noisy)
     return compare.compare(
         {"scenes": [hr]}, models, {"noisy": [hr.parent / "precomputed"]},
-        evaluator=compare.Evaluator("random"), cache=hr.parent / "cache",
+        evaluator=compare.Evaluator("random"),
     )  # fmt: skip

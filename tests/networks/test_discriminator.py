@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from srgan_tf import UserError
 from srgan_tf.networks import discriminator
 
 
@@ -30,8 +29,3 @@ def test_it_gives_float32_logits_under_every_policy(patch_size, name, policy):
     logits = model(np.zeros((3, patch_size, patch_size, 3))).numpy()
     assert logits.dtype == "float32" and logits.shape == (3, 1)
     assert logits == pytest.approx(7)
-
-
-def test_other_sizes_are_refused():
-    with pytest.raises(UserError, match="patch_size"):
-        discriminator.build_discriminator(8)

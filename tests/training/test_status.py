@@ -64,7 +64,7 @@ def test_a_dry_run_measures_and_writes_nothing(scenes, tmp_path):
     assert facts["images"] == "8 to train, 2 to validate"
     assert facts["an epoch"].startswith("2 steps")
     assert facts["the run"].startswith("7 steps")
-    assert float(facts["data"].split()[0]) > 0
+    assert float(facts["a step"].split()[0]) > 0
     assert not (tmp_path / "root").exists()
 
 

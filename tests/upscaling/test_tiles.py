@@ -77,8 +77,7 @@ def attention(lr):
 USERS = {f.__name__: f for f in (ten_lines, dilated, long_skip, odd_layers)}
 IN_ONE_TILE = {f.__name__: f for f in (strided, u_net, attention)}
 HALOS = {  # 9x9, a block of two 3x3, 3x3; then 3x3, 3x3 at 2 and 9x9 at 4 times
-    "srresnet": [10, 3], "upsampling": [10, 3], "inception_a": [10, 3],
-    "deconv": [5, 1], "compact": [5],  # which has a long skip
+    "srresnet": 10, "upsampling": 10, "inception_a": 10, "deconv": 5, "compact": 5,
 }  # fmt: skip
 
 
@@ -138,17 +137,17 @@ def test_tiles_give_what_the_whole_image_gives(architecture):
     model, lr, fractions = build(architecture), photo(61, 47), []
     expected = in_one_piece(model, lr)
     assert expected.std() > 5 and np.median(expected) % 255 != 0  # not saturated
-    upscaler = tiles.Upscaler(model, tile=8, batch=3)
+    upscaler = tiles.Upscaler(model, tile=8)
     floats = upscaler(lr.astype(np.float32), fractions.append)
     np.testing.assert_allclose(floats, expected, rtol=0, atol=1e-4 * 127.5)
     assert len(fractions) > 4 and fractions == sorted(fractions) and fractions[-1] == 1
     if architecture in HALOS:
-        assert [part.halo for part in upscaler.parts] == HALOS[architecture]
+        assert upscaler.halo == HALOS[architecture]
     # a pixel is seen as far as computed, and no further
     changed = lr.copy()
     changed[30, 23] ^= 128
     differs = np.argwhere(in_one_piece(model, changed) != expected)[:, :2]
-    seen, reach = np.abs(differs // 4 - (30, 23)).max(), tiles.receptive_field(model)
+    seen, reach = np.abs(differs // 4 - (30, 23)).max(), upscaler.halo
     even = architecture == "odd_layers"  # its kernels count as the next odd ones
     assert reach - 2 * even <= seen <= reach < 23
 
@@ -194,14 +193,14 @@ def test_auto_takes_what_memory_there_is(monkeypatch):
 def cramped(monkeypatch):
     """An Upscaler that fails with .error for tiles of more than .room pixels."""
     upscaler = tiles.Upscaler(build("compact"))
-    predict = upscaler.parts[0].model.predict_on_batch
+    predict = upscaler.model.predict_on_batch
 
     def predict_or_fail(stack):
         if stack[..., 0].size > upscaler.room:
             raise upscaler.error
         return predict(stack)
 
-    monkeypatch.setattr(upscaler.parts[0].model, "predict_on_batch", predict_or_fail)
+    monkeypatch.setattr(upscaler.model, "predict_on_batch", predict_or_fail)
     return upscaler
 
 
