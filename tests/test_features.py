@@ -184,7 +184,7 @@ def test_a_middle_layer_is_before_its_activation(monkeypatch):
     def build(**_):
         pixels = keras.Input((None, None, 3))
         middle = keras.layers.Conv2D(4, 1, name="block35_5_conv")(pixels)
-        middle = keras.layers.Lambda(lambda x: 2 * x, name="block35_5")(middle)
+        middle = keras.layers.Rescaling(2.0)(middle)  # as there, a layer without a name
         return keras.Model(pixels, keras.layers.ReLU(name="block35_5_ac")(middle))
 
     name = "inception_resnet_v2"

@@ -256,3 +256,11 @@ def test_celeba_comes_by_gdown(site, monkeypatch, outcome, subject):
         downloads.fetch("celeba")
     assert "\n" not in str(error.value)
     assert not zips(site) and not list(site.cache.glob("*.partial"))
+
+
+def test_gdown_itself_takes_what_it_is_given(site):
+    pytest.importorskip("gdown")
+    partial = site.cache / "a.partial"
+    site.cache.mkdir()
+    downloads._from_drive(site.url, partial)
+    assert partial.read_bytes() == site.content
