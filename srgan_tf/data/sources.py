@@ -122,7 +122,7 @@ def _examine(entry):
         data = entry.read()
         size = photographs.read_size(data, entry.label)
     except UserError as error:
-        return error
+        return UserError(str(error))  # the first holds the data, by its traceback
     return hashlib.sha256(data).hexdigest(), *size
 
 

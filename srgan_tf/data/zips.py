@@ -1,6 +1,7 @@
 """Zips of photographs, read in place; damaged and unsafe ones are refused."""
 
 import functools
+import io
 import re
 import stat
 import threading
@@ -33,6 +34,9 @@ def members(path):
 def _read(archive, lock, info, label):
     try:
         with lock, archive.open(info) as member:
-            return member.read(MEMBER_BYTES)
+            data = io.BytesIO()  # a single read would hold it twice
+            while piece := member.read(min(2**16, MEMBER_BYTES - data.tell())):
+                data.write(piece)
+            return data.getvalue()
     except Exception as error:  # zipfile and zlib raise about six kinds
         raise UserError(f"{label} is damaged ({error}): zip it anew.") from error
