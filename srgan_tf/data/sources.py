@@ -8,6 +8,7 @@ import dataclasses
 import errno
 import functools
 import hashlib
+import io
 import itertools
 import logging
 import os
@@ -125,7 +126,7 @@ def _examine(entry):
         data = entry.read()
         size = photographs.read_size(data, entry.label)
     except UserError as error:
-        return error
+        return UserError(str(error))  # the first holds the data, by its traceback
     return hashlib.sha256(data).hexdigest(), *size
 
 
@@ -241,6 +242,9 @@ def _members(path):
 def _read_member(archive, lock, info, label):
     try:
         with lock, archive.open(info) as member:
-            return member.read(MEMBER_BYTES)
+            data = io.BytesIO()  # a single read would hold it twice
+            while piece := member.read(min(2**16, MEMBER_BYTES - data.tell())):
+                data.write(piece)
+            return data.getvalue()
     except Exception as error:  # zipfile and zlib raise about six kinds
         raise UserError(f"{label} is damaged ({error}): zip it anew.") from error

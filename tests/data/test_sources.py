@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import tracemalloc
 import zipfile
 from unittest import mock
 
@@ -170,9 +171,23 @@ def test_damaged_encrypted_unusual_and_unsafe_zips_are_refused(tmp_path, make):
 def test_sizes_are_bounded_while_reading(tmp_path, monkeypatch, make):
     monkeypatch.setattr(sources, "MEMBER_BYTES", 2**20)
     path = make.zip(tmp_path / "a.zip", {"bomb.png": bytes(2**24)})
-    assert len(sources.list_photographs(path)[0].read()) == 2**20
-    with pytest.raises(UserError, match=r"bomb\.png"):
-        sources.find_images(path)
+    read = sources.list_photographs(path)[0].read
+    tracemalloc.start()
+    try:
+        assert len(read()) == 2**20
+        assert tracemalloc.get_traced_memory()[1] < 1.5 * 2**20  # not held twice
+    finally:
+        tracemalloc.stop()
+    bombs = {f"bomb{number}.png": bytes(2**24) for number in range(30)}
+    path = make.zip(tmp_path / "b.zip", bombs)
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError, match=r"bomb0\.png"):
+            sources.find_images(path)
+        most = (os.cpu_count() + 2) * 2**20  # one a worker, not all that are refused
+        assert tracemalloc.get_traced_memory()[1] < max(most, 20 * 2**20)
+    finally:
+        tracemalloc.stop()
 
 
 def test_importing_changes_nothing_global():

@@ -1,7 +1,6 @@
 """Files made to mislead, in place of every file that a command reads."""
 
 import argparse
-import io
 import json
 import math
 import os
@@ -156,19 +155,19 @@ def unusual(path, rng):
 
 def zipped(path, rng):
     """A zip with odd members after its good ones."""
-    image = io.BytesIO()
-    Image.new("RGB", (48, 48)).save(image, "PNG")
     name = rng.choice(["/a.png", "../a.png", "C:/a.png", "..\\a.png", "b.png", "c.png/",
-                       "bomb.png", "\udce9.png".encode("utf8", "replace").decode(),
-                       "new\nline.png", "link.png"])  # fmt: skip
-    member = zipfile.ZipInfo(name)
-    if name == "link.png":
-        member.external_attr = 0o120777 << 16
-    data = bytes(2**28) if name == "bomb.png" else image.getvalue()
+                       "new\nline.png", "link.png", "bomb.png"])  # fmt: skip
+    bomb, several = name == "bomb.png", rng.choice([1, 3, 2000])
     with zipfile.ZipFile(path, "a") as archive, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of a name that is there already
-        for _ in range(rng.choice([1, 3, 2000 if len(data) < 9999 else 1])):
-            archive.writestr(member, data, zipfile.ZIP_DEFLATED, 1)
+        data = archive.read(archive.namelist()[0])
+        for number in range(min(several, 3) if bomb else several):
+            member = zipfile.ZipInfo(f"{number}{name}" if bomb else name)
+            member.compress_type = zipfile.ZIP_DEFLATED
+            member.external_attr = 0o120777 << 16 if name == "link.png" else 0
+            with archive.open(member, "w") as file:
+                for _ in range(257 if bomb else 1):  # over MEMBER_BYTES
+                    file.write(bytes(2**20) if bomb else data)
 
 
 def flagged(path, rng):
@@ -341,7 +340,9 @@ def _prove(place, targets, count, rng):
         after.pop(path.with_suffix(".json") if kind == "checkpoint" else None, None)
         after.pop(path.parent, None), before.pop(path.parent, None)
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
-        promised = promised and after == before and peaks[-1] - peaks[0] < MOST
+        rose = peaks[-1] > max(peaks[:-1], default=0)
+        promised = promised and after == before
+        promised = promised and not (rose and peaks[-1] - peaks[0] > MOST)
         tallies[kind].add(
             promised, f"{number}, {change}, {path!r}: {code}, {text[-900:]}"
         )
