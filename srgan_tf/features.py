@@ -99,16 +99,14 @@ def build_extractor(terms, weights=None, precision="float32"):
         inputs = preprocess(pixels, "channels_last", backbone.mode)
         policy = precision if backbone.homogeneous else "float32"
         network = _network(name, names, weights.get(name), policy)
-        if policy == "float32":
-            outputs, divisor = network(inputs, training=False), backbone.divisor
-        else:
-            for layer in network.layers:
-                if getattr(layer, "bias", None) is not None:
-                    layer.bias.assign(layer.bias / _SMALLER)
-            outputs = network(inputs / _SMALLER, training=False)
-            divisor = backbone.divisor / _SMALLER
+        smaller = 1 if policy == "float32" else _SMALLER
+        for layer in network.layers:
+            if getattr(layer, "bias", None) is not None:
+                layer.bias.assign(layer.bias / smaller)
+        outputs = network(inputs / smaller, training=False)
         for term, output in outputs.items():
-            features[term] = keras.ops.cast(output, "float32") / divisor
+            output = keras.ops.cast(output, "float32")
+            features[term] = output / (backbone.divisor / smaller)
     extractor = keras.Model(pixels, features, name="features")
     extractor.trainable = False
     return extractor

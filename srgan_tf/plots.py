@@ -14,17 +14,17 @@ GAP = 6  # pixels between the pictures of a gallery
 # Okabe and Ito's colours, which colour-blind readers can distinguish.
 PALETTE = ("#8A8A8A", "#0072B2", "#D55E00", "#009E73", "#AA4499", "#E69F00", "#56B4E9")
 GREY, BLUE, VERMILION, GREEN, PURPLE = PALETTE[:5]
-# Of loss_curves: panel, column, label, scale, colour; None: the adversarial weight.
+# Of loss_curves: panel, column, label with the adversarial weight, colour.
 _CURVES = (
-    ("generator losses", "perceptual", "perceptual", 1, BLUE),
-    ("generator losses", "content", "content", 1, GREEN),
-    ("generator losses", "adversarial", "adversarial × {:.2g}", None, VERMILION),
-    ("discriminator loss", "discriminator", "discriminator", 1, PURPLE),
-    ("discriminator outputs", "d_real", "D(HR)", 1, BLUE),
-    ("discriminator outputs", "d_fake", "D(SR)", 1, VERMILION),
-    ("validation PSNR-Y, dB", "psnr_y", "SR", 1, BLUE),
-    ("validation PSNR-Y, dB", "psnr_bicubic", "bicubic", 1, GREY),
-    ("validation SSIM-Y", "ssim_y", "SR", 1, BLUE),
+    ("generator losses", "perceptual", "perceptual", BLUE),
+    ("generator losses", "content", "content", GREEN),
+    ("generator losses", "adversarial", "adversarial × {:.2g}", VERMILION),
+    ("discriminator loss", "discriminator", "discriminator", PURPLE),
+    ("discriminator outputs", "d_real", "D(HR)", BLUE),
+    ("discriminator outputs", "d_fake", "D(SR)", VERMILION),
+    ("validation PSNR-Y, dB", "psnr_y", "SR", BLUE),
+    ("validation PSNR-Y, dB", "psnr_bicubic", "bicubic", GREY),
+    ("validation SSIM-Y", "ssim_y", "SR", BLUE),
 )
 _LEGEND = {"loc": "outside lower center", "frameon": False}
 
@@ -39,10 +39,10 @@ def loss_curves(log, first=None, last=None, title=""):
     log = _between(log, first, last, title or "the log")
     share = (log["perceptual"] - log["content"]) / log["adversarial"]
     weight = float(f"{np.nanmedian(share):.2g}") if np.isfinite(share).any() else 1.0
+    log["adversarial"] = log["adversarial"] * weight
     curves = [
-        (panel, log, column, scale or weight,
-         {"label": label.format(weight), "color": colour})
-        for panel, column, label, scale, colour in _CURVES
+        (panel, log, column, {"label": label.format(weight), "color": colour})
+        for panel, column, label, colour in _CURVES
         if np.isfinite(log[column]).any()
     ]
     figure = _draw_curves(curves, "epoch", title, [(log, {"color": GREY})])
@@ -63,7 +63,7 @@ def compare_losses(logs, title="", first=None, last=None):
         looks["linestyle"] = ("-", "--", ":")[index // 6 % 3]
         runs.append((_between(log, first, last, run), looks))
     curves = [
-        (column.replace("psnr_y", "validation PSNR-Y, dB"), log, column, 1, looks)
+        (column.replace("psnr_y", "validation PSNR-Y, dB"), log, column, looks)
         for column in ("perceptual", "content", "discriminator", "psnr_y")
         if any(np.isfinite(log[column]).any() for log, _ in runs)
         for log, looks in runs
@@ -85,13 +85,13 @@ def _between(log, first, last, name):
 
 
 def _draw_curves(curves, unit, title, runs):
-    """A Figure of curves (panel, log, column, scale, looks); runs: [(log, looks)]."""
+    """A Figure of curves (panel, log, column, looks); runs: [(log, looks)]."""
     if not curves:
         raise UserError("these epochs have no loss to draw: choose others.")
     figure, panels = _new_figure(dict.fromkeys(curve[0] for curve in curves), 9, title)
-    for panel, log, column, scale, looks in curves:
+    for panel, log, column, looks in curves:
         known = np.isfinite(log[column])
-        x, y = log[unit][known], log[column][known] * scale
+        x, y = log[unit][known], log[column][known]
         stages = log["stage"][known]
         breaks = 1 + np.flatnonzero(stages[1:] != stages[:-1])  # no line across them
         x, y = np.insert(x, breaks, np.nan), np.insert(y, breaks, np.nan)

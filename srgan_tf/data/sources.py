@@ -39,15 +39,13 @@ class Source:
     """A photograph of a data set, ordered by name and sha256.
 
     name: relative to its folder or zip, with forward slashes. label: its name in error
-    messages. read: gives the bytes. width, height: in pixels, upright; 0 if unknown.
+    messages. read: gives the bytes.
     """
 
     name: str
     sha256: str
     label: str = dataclasses.field(compare=False)
     read: Callable[[], bytes] = dataclasses.field(repr=False, compare=False)
-    width: int = dataclasses.field(default=0, compare=False)
-    height: int = dataclasses.field(default=0, compare=False)
 
     def pixels(self):
         """Decodes the photograph to uint8 RGB [height, width, 3].
@@ -91,7 +89,7 @@ def find_images(paths, minimum_side=1, index=None, limit=0):
             problem = f"{len(bad)} of {len(entries)} unreadable"
             raise UserError(f"{problem}: {first_names(bad)}.")
         large += (
-            Source(name, known[key][0], label, read, *known[key][1:])
+            Source(name, known[key][0], label, read)
             for name, label, read, _, key in chosen
             if key in known and min(known[key][1:]) >= minimum_side
         )

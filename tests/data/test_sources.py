@@ -24,9 +24,8 @@ def test_folders_zips_and_files_are_mixed(tmp_path, make):
     paths = [folder, str(archive), tmp_path / "4.png"]
     found = sources.find_images(paths)
     assert " ".join(make.names(found)) == "0..png 2.png 4.png deep..er/1.PNG in/3.png"
-    assert (found[2].width, found[2].height) == (60, 50)
     for source, seed in zip(found, [2, 0, 4, 1, 3], strict=True):
-        size = (source.height, source.width)
+        size = (50, 60) if seed == 4 else ()
         np.testing.assert_array_equal(source.pixels(), make.noise(seed, *size))
     assert found == sources.find_images(paths[::-1])  # their order does not matter
     assert sorted(os.listdir(tmp_path)) == ["4.png", "a", "b.zip"]  # nothing unpacked
@@ -85,7 +84,6 @@ def test_a_second_start_opens_no_image(tmp_path, data, monkeypatch):
     monkeypatch.setattr(zipfile.ZipExtFile, "read", None)
     again = sources.find_images(data, 1, index)
     assert again == found
-    assert [(source.width, source.height) for source in again] == [(48, 40)] * 5
     assert os.listdir(tmp_path / "info") == ["photographs.csv"]
 
 
@@ -98,7 +96,7 @@ def test_only_changed_files_are_read_again(tmp_path, data, make, reads):
     after = sources.find_images([*data, other], 1, index)
     assert reads().count("3.png") == 2 and len(reads()) == 6 + 1
     changed = [new for new in after if new not in before]
-    assert make.names(changed) == ["3.png", "6.png"] and changed[0].width == 44
+    assert make.names(changed) == ["3.png", "6.png"]
     make.zip(data[1], {"4.png": make.png(8), "5.png": make.png(5)})
     os.utime(data[1], ns=(0, 7))
     sources.find_images(data, 1, index)
