@@ -41,7 +41,7 @@ def test_commands_are_understood(words):
     elif program == "make":
         assert re.search(rf"^{others[0]}:", (ROOT / "Makefile").read_text(), re.M)
     else:
-        assert program in ("git", "pip", "python")
+        assert program in ("git", "pip", "python", "export")
 
 
 def test_the_lines_for_a_new_generator_upscale():

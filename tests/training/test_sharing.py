@@ -13,6 +13,7 @@ import subprocess
 import sys
 
 import h5py
+import keras
 import numpy as np
 import pytest
 import tensorflow as tf
@@ -21,17 +22,27 @@ from srgan_tf import UserError, recipes, settings
 
 HERE = pathlib.Path(__file__).parent
 RUN = [
-    "generator=srresnet", "batch_norm=false", "synchronized=true", "filters=8",
-    "residual_blocks=1", "discriminator_filters=4", "patch_size=24", "batch_size=4",
-    "epsilon=1e-5", "ema=0.5", "real_label_std=0.05", "pretrain=30 steps",
-    "gan=30 steps", "save_every=5 steps", "sample_every=99 epochs",
-    "validate_every=99 epochs",
+    "filters=8", "residual_blocks=1", "patch_size=24", "batch_size=4", "ema=0.5",
+    "real_label_std=0.05", "pretrain=30 steps", "gan=30 steps", "save_every=5 steps",
+    "sample_every=99 epochs", "validate_every=99 epochs",
 ]  # fmt: skip
 
 
+def small_discriminator(patch_size, filters):
+    """Without batch normalization, which each device has of its part of a batch."""
+    return keras.Sequential([
+        keras.Input((patch_size, patch_size, 3)),
+        keras.layers.Conv2D(4, 5, 4, activation="leaky_relu", name="conv"),
+        keras.layers.Flatten(),
+        keras.layers.Dense(1, dtype="float32", name="dense"),
+    ], name="discriminator")  # fmt: skip
+
+
 def prepared(folder, root, devices=None):
+    from srgan_tf.networks import discriminator
     from srgan_tf.training import loop
 
+    discriminator.build_discriminator = small_discriminator
     recipe = settings.with_settings(recipes.get_recipe("tiny"), RUN)
     data, root = [folder / "scenes"], folder / root
     return loop.prepare(recipe, data, root=root, seed=3, devices=devices)
@@ -96,7 +107,9 @@ def folder(draw, tmp_path_factory):
     one is asked to stop at step 30, both go on, and one is killed at step 40; one
     device goes on.
     """
-    folder = tmp_path_factory.mktemp("sharing")
+    from srgan_tf.networks import discriminator
+
+    builds, folder = discriminator.build_discriminator, tmp_path_factory.mktemp("run")
     draw.draw_folder("scenes", folder / "scenes", count=10, size=48)
     addresses = free_addresses()
     machines = [start(folder, "machines", i, addresses) for i in (0, 1)]
@@ -110,31 +123,27 @@ def folder(draw, tmp_path_factory):
     (folder / "ended.json").write_text(json.dumps([codes, messages]))
     shutil.copytree(folder / "machines", folder / "killed")
     train(prepared(folder, "machines"))
+    discriminator.build_discriminator = builds
     return folder
 
 
 def state_of(folder, root):
-    """{variable: value} of the last checkpoint, without what only rounding moves.
+    """{variable: value} of the last checkpoint."""
+    path, found = folder / root / "models/tiny/checkpoint-00000060.h5", {}
 
-    That is a bias before a batch normalization, which takes it away again, and hence
-    the moving mean.
-    """
-    path = folder / root / "models/tiny/checkpoint-00000060.h5"
+    def note(name, item):
+        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
+            found[name] = item[()]
+
     with h5py.File(path) as file:
-        found = {}
-        file.visititems(lambda name, x: found.update({name: x}))
-        return {
-            name: x[()]
-            for name, x in found.items()
-            if isinstance(x, h5py.Dataset) and x.dtype.kind == "f"
-            and not name.endswith(("_conv/bias", "moving_mean", "_conv_bias"))
-        }  # fmt: skip
+        file.visititems(note)
+    return found
 
 
 @pytest.mark.parametrize("root", ["devices", "machines"])
 def test_the_weights_are_those_of_one_device(folder, root):
     found, expected = state_of(folder, root), state_of(folder, "one")
-    assert set(found) == set(expected) and len(found) > 60
+    assert set(found) == set(expected) and len(found) > 40
     for name in expected:
         assert found[name] == pytest.approx(expected[name], abs=1e-5), name
 
