@@ -9,8 +9,9 @@ import cv2
 import numpy as np
 from PIL import ExifTags, Image
 
-from srgan_tf import UserError, atomic
+from srgan_tf import UserError, atomic, safe
 
+LARGEST = 2**29  # bytes of a file: more would be a mistake, or made to fill memory
 EXTENSIONS = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF")
 _MODES = ("1", "L", "LA", "P", "PA", "RGB", "RGBA", "RGBX", "RGBa", "CMYK", "YCbCr")
@@ -36,8 +37,9 @@ class Photograph:
 
 
 def read_bytes(path):
-    """The bytes of a file. Raises UserError if it cannot be read."""
+    """The bytes of a file. Raises UserError if it cannot be read, or has too many."""
     try:
+        safe.size(path, LARGEST)
         return pathlib.Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path} cannot be read ({error.strerror}).") from error

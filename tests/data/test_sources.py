@@ -54,8 +54,9 @@ def test_one_percent_may_be_unreadable(tmp_path, make, caplog):
     assert len(sources.find_images(tmp_path, limit=2)) == 2 and "0.png" in caplog.text
     (tmp_path / "0.png").rename(tmp_path / "bad.png")
     (tmp_path / "folder.png").mkdir()  # a folder is searched, not read
-    (tmp_path / "empty.png").write_bytes(b"")
-    with pytest.raises(UserError, match=r"2 of 101 .*bad\.png, .*empty\.png"):
+    (tmp_path / "huge.png").write_bytes(b"")
+    os.truncate(tmp_path / "huge.png", 2**40)  # it takes no room on the disk
+    with pytest.raises(UserError, match=r"2 of 101 .*bad\.png, .*huge\.png"):
         sources.find_images(tmp_path)
 
 
