@@ -19,7 +19,7 @@ from srgan_tf.training import events, log
 SECONDS = 30  # between two looks at the curves
 # A notebook holds all its outputs and must stay small.
 LOOKS = {"format": "JPEG", "quality": 85, "subsampling": 0}  # of photographs
-SIDE = 128  # pixels of a photograph in the gallery of an ablation
+ROWS, SIDE = 3, 128  # photographs in the gallery of an ablation, pixels of each
 LEAST = 176  # pixels: smaller pictures are shown larger
 
 show_messages = functools.partial(progress.show_messages, print)
@@ -108,7 +108,7 @@ def show_ablation(results):
     display.display(display.Image(results["folder"] / "losses.png"))
     ((test_set, shown),) = results["gallery"].items()
     rows = [(name, compare.middle(row, SIDE), scores) for name, row, scores in shown]
-    show(report.sheet({test_set: rows}, least=LEAST))
+    show(report.sheet({test_set: rows}, least=LEAST, limit=ROWS))
 
 
 def _jpeg(pixels):
