@@ -43,13 +43,6 @@ class Tally:
         if not promised:
             print(f"NOT AS PROMISED: {self.what}: {case}", file=sys.stderr, flush=True)
 
-    def check(self, function, *given, case):
-        """Counts as add does what a function answers; any error is not as promised."""
-        try:
-            self.add(function(*given), case)
-        except Exception:
-            self.add(False, f"{case}: {traceback.format_exc()}")
-
 
 def table(tallies):
     """The Markdown of the rows."""

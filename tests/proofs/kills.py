@@ -15,8 +15,7 @@ from srgan_tf import cli
 SETTINGS = [
     "filters=4", "residual_blocks=1", "discriminator_filters=4", "patch_size=24",
     "batch_size=4", "pretrain=16 steps", "gan=16 steps", "save_every=2 steps",
-    "sample_images=1", "fake_label_std=0.05", "ema=0.5", "sample_every=4 epochs",
-    "validate_every=4 epochs",
+    "sample_images=1", "fake_label_std=0.05", "ema=0.5",
 ]  # fmt: skip
 STEPS, A_RUN = 32, 8  # steps of a run, and kills until it is completed
 PRECISIONS = ("mixed_float16", "float32", "mixed_bfloat16")

@@ -13,7 +13,7 @@ def resident():
 
 
 def prove(folder, count, seed):
-    seen, every = [], max(1, count // 8)
+    seen, every = [], max(1, count // 20)
     changes = [f"pretrain={count} steps", "gan=0 steps", f"save_every={every} steps"]
     changes += [f"sample_every={every} steps", f"validate_every={every} steps"]
 
@@ -23,7 +23,7 @@ def prove(folder, count, seed):
 
     with quick(eager=False):
         loop.train(prepare(folder.parent / "scenes", folder / "run", *changes), report)
-    (files, first), (files_last, last) = seen[2], seen[-1]
+    (files, first), (files_last, last) = seen[len(seen) // 4], seen[-1]
     opened, memory = Tally("file descriptors over a run"), Tally("memory over a run")
     opened.add(files_last <= files, seen, count)
     opened.note = f"{files} at a quarter, {files_last} at the end"
