@@ -4,6 +4,7 @@ import functools
 import gc
 import http.server
 import importlib.util
+import logging
 import os
 import pathlib
 import shutil
@@ -78,13 +79,18 @@ def srgan(capsys):
     """Run `srgan` in this process: (exit code, standard output, standard error)."""
     from srgan_tf import cli
 
+    library = logging.getLogger("srgan_tf")
+    before = library.level, library.handlers
+
     def run(*arguments):
         with pytest.raises(SystemExit) as stop:
             cli.main([str(argument) for argument in arguments])
         output = capsys.readouterr()
         return stop.value.code or 0, output.out, output.err
 
-    return run
+    yield run
+    library.setLevel(before[0])
+    library.handlers = before[1]
 
 
 @pytest.fixture(scope="module")
@@ -111,20 +117,11 @@ def no_curves():
 @pytest.fixture(scope="module")
 def small_discriminator():
     """Of one convolution, where it matters only that it has a state: it is faster."""
-    import keras
+    import small_runs
 
     from srgan_tf.networks import discriminator
 
-    def build(patch_size, filters):
-        layers = [
-            keras.Input((patch_size, patch_size, 3)),
-            keras.layers.Conv2D(filters, 3, 4, name="conv"),
-            keras.layers.BatchNormalization(name="norm"),
-            keras.layers.Flatten(name="flatten"),
-            keras.layers.Dense(1, dtype="float32", name="logit"),
-        ]
-        return keras.Sequential(layers, name="discriminator")
-
+    build = small_runs.build_discriminator
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(discriminator, "build_discriminator", build)
         yield

@@ -58,8 +58,7 @@ def save(folder, manifest, variables, loss_log):
     try:
         folder.checkpoints.mkdir(parents=True, exist_ok=True)
         _copy(local, final)
-        partial = final.with_name(f".{final.stem}.part")
-        partial.unlink(missing_ok=True)
+        partial = final.with_suffix(".part")  # later deleted with the .h5, if killed
         _copy(local.with_suffix(".json"), partial)
         os.replace(partial, final.with_suffix(".json"))  # the commit
         _sha256(final.with_suffix(".json"))  # an OSError if it is not there

@@ -252,10 +252,11 @@ def save(run, report=lambda event: None):
     if not os.path.exists(run.folder.info):  # somebody deleted the root
         record.write_info(run, required=False)
     loss_log = log.format_loss_log(run.rows).encode()
-    path = None
     if run.folder.is_written:
         path = checkpoint.save(run.folder, manifest, run.state.variables(), loss_log)
-    run.saved = run.saved if run.folder.is_written and not path else run.step
+    else:
+        path = run.folder.checkpoints  # another machine saves there
+    run.saved = run.step if path else run.saved
     record.write_loss_log(run)
     record.write_generator(run, run.folder.generator)
     record.write_curves(run)
@@ -276,4 +277,6 @@ def _finish(run, report):
             save(run, report)
     if run.missing:
         advice = "make room or mount it again, then give the same command"
+        # Perhaps there was room for the generator: it would not be replaced.
+        advice += "" if run.saved else " with --restart"
         logger.error("the root lacks %s: %s", ", ".join(run.missing[:5]), advice)

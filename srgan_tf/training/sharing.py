@@ -21,13 +21,9 @@ class Devices:
     """
 
     count: int = 1  # of all machines
-    machine: int = 0  # this one of them; the first, the chief, writes
+    machine: int = 0  # this one of them; the first writes
     machines: int = 1
     strategy: object = None  # of tf.distribute, for several devices with TensorFlow
-
-    @property
-    def is_chief(self):
-        return self.machine == 0
 
     @contextlib.contextmanager
     def scope(self):

@@ -42,8 +42,9 @@ def dry_run(run, seconds=10.0):
     train_step = state.compile_step(stage, run.state, run.recipe, run.seed)
     keys = ((stage.first_epoch, index) for index in itertools.count())
     ahead, times = batches.prefetch(lambda key: run.batches.batch(*key), keys), []
-    # The first step is compiled, and three more are the least to measure.
-    while len(times) < 4 or times[-1] < times[0] + seconds:
+    # The first step is compiled, and three more are the least to measure. Machines that
+    # share a step must take equally many.
+    while run.state.devices.total(len(times) < 4 or times[-1] < times[0] + seconds):
         measures = train_step(stage.first_step, *next(ahead))
         float(measures["perceptual"])  # waits for the device
         times.append(time.perf_counter())

@@ -5,7 +5,6 @@ at random from the seed, and returns rows of one table. A few of each are in the
 """
 
 import contextlib
-import csv
 import io
 import os
 import signal
@@ -13,20 +12,13 @@ import sys
 import traceback
 from unittest import mock
 
-import keras
 import tensorflow as tf
+from small_runs import build_discriminator
 
-from srgan_tf import recipes, settings
 from srgan_tf.data import sources
 from srgan_tf.networks import discriminator
 from srgan_tf.training import loop, record
 
-SETTINGS = [
-    "filters=4", "residual_blocks=1", "discriminator_filters=4", "patch_size=24",
-    "batch_size=4", "pretrain=3 steps", "gan=2 epochs", "save_every=3 steps",
-    "sample_images=1", "validation_fraction=0.2", "real_label_std=0.05", "ema=0.5",
-]  # fmt: skip  # 8 of 10 images train: 2 steps an epoch, 7 in all
-TIMES = ("seconds", "images_per_second")
 SECONDS = 10  # of the processors' time, for one case; in parallel with other jobs, 6x
 
 
@@ -90,23 +82,11 @@ def is_one_line(code, text, name="", codes=(2,)):
     return code in codes and begins and name in text and plain
 
 
-def build_small(patch_size, filters):
-    """A discriminator of one convolution: faster, and it has every kind of state."""
-    layers = [
-        keras.Input((patch_size, patch_size, 3)),
-        keras.layers.Conv2D(filters, 3, 4, name="conv"),
-        keras.layers.BatchNormalization(name="norm"),
-        keras.layers.Flatten(name="flatten"),
-        keras.layers.Dense(1, dtype="float32", name="logit"),
-    ]
-    return keras.Sequential(layers, name="discriminator")
-
-
 @contextlib.contextmanager
 def quick(eager=True):
     """Runs of a second: small, without curves and waits; eager, unless compiled."""
     with (
-        mock.patch.object(discriminator, "build_discriminator", build_small),
+        mock.patch.object(discriminator, "build_discriminator", build_discriminator),
         mock.patch.object(record, "write_curves", lambda run: None),
         mock.patch.object(loop, "LAST_RETRIES", (0,)),
         mock.patch.object(sources, "WAITS", ()),
@@ -116,21 +96,6 @@ def quick(eager=True):
         yield
         if eager:
             tf.config.run_functions_eagerly(False)
-
-
-def prepare(data, root, *changes, **options):
-    """A Run of SETTINGS and changes on the photographs."""
-    recipe = settings.with_settings(recipes.get_recipe("tiny"), [*SETTINGS, *changes])
-    return loop.prepare(recipe, [data], root=root, **{"seed": 3, **options})
-
-
-def result(root):
-    """A finished run's generator, bytes, and loss log but for the columns of time."""
-    with open(root / "loss/tiny.csv", newline="") as file:
-        rows = [
-            {k: v for k, v in r.items() if k not in TIMES} for r in csv.DictReader(file)
-        ]
-    return (root / "models/tiny.h5").read_bytes(), rows
 
 
 def no_process_left():

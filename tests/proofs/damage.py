@@ -6,8 +6,9 @@ import random
 import shutil
 
 import numpy as np
+from small_runs import prepare, result
 
-from proofs import Tally, prepare, quick, result
+from proofs import Tally, quick
 from srgan_tf import UserError
 from srgan_tf.networks import files
 from srgan_tf.training import checkpoint, loop
@@ -37,11 +38,11 @@ class Messages(logging.Handler):
 
     def __init__(self):
         super().__init__()
-        self.texts, self.emit = (
-            [],
-            lambda record: self.texts.append(record.getMessage()),
-        )
+        self.texts = []
         logging.getLogger("srgan_tf").handlers = [self]
+
+    def emit(self, record):
+        self.texts.append(record.getMessage())
 
 
 def try_checkpoint(run, path, messages):

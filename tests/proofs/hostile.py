@@ -18,8 +18,9 @@ from unittest import mock
 import h5py
 import numpy as np
 from PIL import Image
+from small_runs import prepare
 
-from proofs import Tally, is_one_line, no_process_left, outcome, prepare, quick
+from proofs import Tally, is_one_line, no_process_left, outcome, quick
 from proofs.damage import damage
 from srgan_tf import cli, features, hdf5, safe
 from srgan_tf.data import sources

@@ -9,7 +9,9 @@ import tempfile
 import time
 import traceback
 
-from proofs import Tally, quick, result
+from small_runs import result
+
+from proofs import Tally, quick
 from srgan_tf import cli
 
 SETTINGS = [

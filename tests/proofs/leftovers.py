@@ -2,7 +2,9 @@
 
 import os
 
-from proofs import Tally, prepare, quick
+from small_runs import prepare
+
+from proofs import Tally, quick
 from srgan_tf.training import events, loop
 
 

@@ -10,7 +10,9 @@ import subprocess
 import sys
 import traceback
 
-from proofs import Tally, prepare, quick, result
+from small_runs import prepare, result
+
+from proofs import Tally, quick
 from srgan_tf import UserError
 from srgan_tf.networks import files
 from srgan_tf.training import loop

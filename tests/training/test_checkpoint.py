@@ -129,6 +129,22 @@ def test_without_manifest_it_does_not_exist_and_its_name_is_not_used_again(
     assert newest(folder) == second
 
 
+def test_what_a_kill_amid_the_commit_left_goes_with_its_checkpoint(
+    folder, variables, monkeypatch
+):
+    def killed(*paths):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(checkpoint.os, "replace", killed)
+        save(folder, variables, 5)
+    left = {*folder.checkpoints.iterdir()}
+    assert newest(folder) is None and len(left) == 2
+    for step in (5, 6, 7, 8):
+        save(folder, variables, step)
+    assert not left & {*folder.checkpoints.iterdir()}
+
+
 def test_not_finite_is_not_saved(folder, variables):
     good = save(folder, variables, 1)
     variables["generator"][0].assign(np.float32([[1, 2], [3, np.nan]]))

@@ -13,8 +13,9 @@ from unittest import mock
 import numpy as np
 import pytest
 import tensorflow as tf
+from small_runs import TIMES, prepare
 
-from srgan_tf import UserError, metrics, pixels, recipes, settings
+from srgan_tf import UserError, metrics, pixels
 from srgan_tf.data import photographs
 from srgan_tf.networks import files, generators
 from srgan_tf.training import (
@@ -31,17 +32,6 @@ from srgan_tf.training import (
 from srgan_tf.training import validation as validations
 
 pytestmark = pytest.mark.usefixtures("no_curves", "small_discriminator", "eager")
-SETTINGS = [
-    "filters=4", "residual_blocks=1", "discriminator_filters=4", "patch_size=24",
-    "batch_size=4", "pretrain=3 steps", "gan=2 epochs", "save_every=3 steps",
-    "sample_images=1", "validation_fraction=0.2", "real_label_std=0.05", "ema=0.5",
-]  # fmt: skip  # 8 of 10 images train: 2 steps an epoch, 7 in all
-TIMES = ("seconds", "images_per_second")
-
-
-def prepare(scenes, root, *changes, **options):
-    recipe = settings.with_settings(recipes.get_recipe("tiny"), [*SETTINGS, *changes])
-    return loop.prepare(recipe, [scenes], root=root, **{"seed": 3, **options})
 
 
 def train(scenes, root, *changes, **options):
@@ -222,8 +212,11 @@ def test_a_run_goes_on_only_from_the_generator_it_started_with(scenes, whole, tm
 def test_a_run_that_broke_off_is_prepared_again(scenes, whole, tmp_path):
     """As by a second Ctrl-C: its state may be that of half a step."""
     run = prepare(scenes, tmp_path)
+    # Where a script starts the tests in the background, the signal is ignored.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
     with pytest.raises(KeyboardInterrupt):
         loop.train(run, stop_at(4, 4))
+    signal.signal(signal.SIGINT, before)
     with pytest.raises(UserError, match="prepare"):
         loop.train(run)
     assert train(scenes, tmp_path) is None

@@ -3,6 +3,7 @@
 The file, run as a program, is a process of two CPU devices, or a machine of two.
 """
 
+import functools
 import json
 import os
 import pathlib
@@ -13,9 +14,9 @@ import subprocess
 import sys
 
 import h5py
-import keras
 import numpy as np
 import pytest
+import small_runs
 import tensorflow as tf
 
 from srgan_tf import UserError, recipes, settings
@@ -28,21 +29,14 @@ RUN = [
 ]  # fmt: skip
 
 
-def small_discriminator(patch_size, filters):
-    """Without batch normalization, which each device has of its part of a batch."""
-    return keras.Sequential([
-        keras.Input((patch_size, patch_size, 3)),
-        keras.layers.Conv2D(4, 5, 4, activation="leaky_relu", name="conv"),
-        keras.layers.Flatten(),
-        keras.layers.Dense(1, dtype="float32", name="dense"),
-    ], name="discriminator")  # fmt: skip
-
-
 def prepared(folder, root, devices=None):
     from srgan_tf.networks import discriminator
     from srgan_tf.training import loop
 
-    discriminator.build_discriminator = small_discriminator
+    # Each device would normalize its part of a batch, one device the whole.
+    discriminator.build_discriminator = functools.partial(
+        small_runs.build_discriminator, batch_norm=False
+    )
     recipe = settings.with_settings(recipes.get_recipe("tiny"), RUN)
     data, root = [folder / "scenes"], folder / root
     return loop.prepare(recipe, data, root=root, seed=3, devices=devices)
@@ -81,7 +75,7 @@ if __name__ == "__main__":
 
 def start(folder, task, machine=None, addresses=()):
     """A process that has begun a task, on one machine or as one of two."""
-    environment = {**os.environ, "PYTHONPATH": str(HERE.parents[1])}
+    environment = {**os.environ, "PYTHONPATH": f"{HERE.parents[1]}:{HERE.parent}"}
     if machine is not None:
         config = {"cluster": {"worker": addresses}}
         config["task"] = {"type": "worker", "index": machine}

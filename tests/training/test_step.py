@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import small_runs
 import tensorflow as tf
 
 from srgan_tf import UserError, features, losses, pixels, recipes, schedules, settings
@@ -339,10 +340,7 @@ def test_starts_from_a_generators_file(tmp_path):
 
 
 def test_steps_compiled_by_xla_have_the_same_losses(monkeypatch):
-    def build_small(patch_size, filters):  # the whole one takes a minute to compile
-        layers = [keras.layers.Flatten(), keras.layers.Dense(1, dtype="float32")]
-        return keras.Sequential([keras.Input((patch_size, patch_size, 3)), *layers])
-
+    build_small = small_runs.build_discriminator  # the whole one takes a minute
     monkeypatch.setattr(states.discriminators, "build_discriminator", build_small)
     found = []
     for choice in ("auto", "true"):
