@@ -17,8 +17,9 @@ os.environ["TF_CPP_MIN_LOG_LEVEL"] = "3"
 os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
 
 
-SLOW = ("test_notebooks", "test_loop", "test_features", "test_step", "test_ablate",
-        "test_tiles", "test_generators", "test_colab", "test_recipes")  # fmt: skip
+SLOW = ("test_proofs", "test_notebooks", "test_sharing", "test_loop", "test_features",
+        "test_step", "test_ablate", "test_tiles", "test_generators", "test_colab",
+        "test_recipes")  # fmt: skip
 
 
 def pytest_collection_modifyitems(items):

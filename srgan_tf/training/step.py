@@ -126,7 +126,8 @@ def _compiled(step, state, recipe, labels=0):
         return {name: mean(value) for name, value in measures.items()}
 
     signature = [*_specs(recipe), *[tf.TensorSpec((None, 1), tf.float32)] * labels]
+    # Nothing in a step is for AutoGraph, which takes seconds and leaves files behind.
     return tf.function(
         on_devices if devices.strategy else step, input_signature=signature,
-        jit_compile=compiles,
+        autograph=False, jit_compile=compiles,
     )  # fmt: skip
