@@ -10,6 +10,7 @@ those of two. Needs two cores with nothing beside it.
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import socket
@@ -35,7 +36,7 @@ def work(core, steps):
     (stage,) = schedules.stages(recipe, 1)
     train_step = states.compile_step(stage, state, recipe, 0)
     images = [each[devices.part(recipe.batch_size)] for each in batch()]
-    for count in (1, *(steps for _ in sys.stdin)):
+    for count in itertools.chain([1], (steps for _ in sys.stdin)):
         started = time.perf_counter()
         for number in range(count):
             float(train_step(number, *images)["perceptual"])
@@ -44,6 +45,7 @@ def work(core, steps):
 
 def start(core, steps, config=""):
     environment = {**os.environ, "TF_CONFIG": config, "TF_CPP_MIN_LOG_LEVEL": "3"}
+    environment["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as `srgan train`
     command = [sys.executable, __file__, "--steps", str(steps), "--core", str(core)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
     return subprocess.Popen(
@@ -82,7 +84,7 @@ def compare(options):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--steps", type=int, default=3, help="of each round")
+    parser.add_argument("--steps", type=int, default=1, help="of each round")
     parser.add_argument("--core", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.core is None:

@@ -7,7 +7,8 @@ the rounds alternate between all of them, so that whatever the machine does besi
 meets each alike. A ratio is the median over the rounds of this project's seconds (its
 first row) over the candidate's. Both stages: SRResNet with MSE, and SRGAN with VGG54;
 16 residual blocks of 64, batch 16 of 24→96 pixels, random weights, the batch always
-the same. Rows of JAX, PyTorch and bfloat16 need what they name: `make benchmarks`.
+the same. This project has TensorFlow use oneDNN, as `srgan train` does; other rows are
+as their libraries come. Rows of JAX, PyTorch and bfloat16 need them: `make benchmarks`.
 """
 
 import argparse
@@ -264,6 +265,8 @@ def measure(recipe_name, names, rounds):
     workers = {}
     for name in names:
         environment = os.environ | {"TF_CPP_MIN_LOG_LEVEL": "3"}
+        if name.startswith("srgan_tf"):
+            environment.setdefault("TF_ENABLE_ONEDNN_OPTS", "1")  # as `srgan train`
         if name.startswith("srgan_jax"):
             environment["KERAS_BACKEND"] = "jax"
         workers[name] = subprocess.Popen(

@@ -28,7 +28,7 @@ def run(options, program="srgan"):
 
     0: done, 1: some files failed, 2: a mistake to fix, 128 + n: stopped by signal n.
     """
-    colab.choose_backend()
+    colab.choose_backend(trains=options.command is _train)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     warnings.filterwarnings("ignore", module="PIL")

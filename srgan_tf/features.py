@@ -62,8 +62,8 @@ BACKBONES = {
 
 
 @contextlib.contextmanager
-def _policy(name="float32"):
-    """keras.applications build under the global dtype policy: this one meanwhile."""
+def dtype_policy(name="float32"):
+    """Sets Keras' global policy, under which networks are built, and puts it back."""
     policy = keras.config.dtype_policy()
     keras.config.set_dtype_policy(name)
     try:
@@ -72,7 +72,7 @@ def _policy(name="float32"):
         keras.config.set_dtype_policy(policy)
 
 
-@_policy()
+@dtype_policy()
 def build_extractor(terms, weights=None, precision="float32"):
     """A frozen network from images to the features that the terms name.
 
@@ -112,7 +112,7 @@ def build_extractor(terms, weights=None, precision="float32"):
     return extractor
 
 
-@_policy()
+@dtype_policy()
 def build_embedding(name, weights=None):
     """A frozen network from an image to a vector, for Fréchet and kernel distances.
 
@@ -150,7 +150,7 @@ def embedding_title(name):
 def _network(name, wanted, source, policy):
     """The part of a backbone that has the wanted layers, with its weights."""
     backbone, tensors = BACKBONES[name], {}
-    with _policy(policy):
+    with dtype_policy(policy):
         whole = backbone.build(weights=None, include_top=False)
     for layer in whole.layers:
         if layer.name.endswith("_ac"):

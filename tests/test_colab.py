@@ -184,6 +184,18 @@ def test_jax_is_chosen_on_a_tpu_and_without_tensorflow(monkeypatch):
 
 
 @pytest.mark.parametrize(
+    "trains, given, taken", [(0, "", ""), (1, "", "1"), (1, "0", "0")]
+)
+def test_only_training_asks_for_onednn(monkeypatch, trains, given, taken):
+    name = "TF_ENABLE_ONEDNN_OPTS"
+    monkeypatch.setenv(name, given)  # so that it is put back
+    if not given:
+        monkeypatch.delenv(name)
+    colab.choose_backend(trains)
+    assert os.environ.get(name, "") == taken
+
+
+@pytest.mark.parametrize(
     ("there", "installs"),
     [
         ({"google": "", "google.colab": ""}, 1),

@@ -53,17 +53,6 @@ def _cpu_has_bfloat16():
     return False
 
 
-@contextlib.contextmanager
-def dtype_policy(name):
-    """Sets Keras' global policy while networks are built, and puts it back."""
-    before = keras.config.dtype_policy()
-    keras.config.set_dtype_policy(name)
-    try:
-        yield
-    finally:
-        keras.config.set_dtype_policy(before)
-
-
 def make_deterministic(choice):
     """Turns TensorFlow's deterministic operations on; "auto": on a CPU, at no cost.
 

@@ -72,7 +72,7 @@ def _build(recipe, seed, weights):
         recipe.lr_range, recipe.name,
     )  # fmt: skip
     discriminator = discriminator_optimizer = None
-    with hardware.dtype_policy(hardware.precision(recipe.precision)):
+    with features.dtype_policy(hardware.precision(recipe.precision)):
         generator = generators.build_generator(chosen)
         if "gan" in stages:
             discriminator = discriminators.build_discriminator(

@@ -10,6 +10,7 @@ import tempfile
 import time
 
 os.environ |= {"TF_CPP_MIN_LOG_LEVEL": "3", "CUDA_VISIBLE_DEVICES": "-1"}
+os.environ["TF_ENABLE_ONEDNN_OPTS"] = "1"  # as `srgan train`
 TESTS = pathlib.Path(__file__).parents[1]
 sys.path[:1] = [str(TESTS), str(TESTS.parent / "demo")]
 

@@ -117,11 +117,9 @@ def prove(folder, count, seed):
     for precision, its in facts.items():
         note = "{runs} runs; {save} amid a save, {start} at a start"
         tallies[precision].note = note.format(**its)
-    left = [p for p in (folder / "temporary").rglob("*") if p.is_file()]
-    traced = [path for path in left if path.name.startswith("__autograph")]
-    others = [path for path in {*left} - {*traced} if path.name != "lock"]
+    left = [path for path in (folder / "temporary").rglob("*") if path.is_file()]
+    others = partial + [path for path in left if path.name != "lock"]
     temporary = Tally("temporary files that these kills left: the locks")
-    temporary.add(not others + partial, others + partial, count)
-    sizes = [sum(p.stat().st_size for p in each) for each in (traced, left)]
-    temporary.note = f"{sizes[1] - sizes[0]:,} bytes; {sizes[0]:,} of TensorFlow's"
+    temporary.add(not others, others, count)
+    temporary.note = f"{sum(path.stat().st_size for path in left):,} bytes"
     return [*(each for each in tallies.values() if each.tried), temporary]
