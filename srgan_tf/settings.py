@@ -156,12 +156,7 @@ def check(recipe):
     seen = recipe.patch_size - 2 * recipe.margin
     if seen < 16:
         raise UserError(f"margin={recipe.margin} leaves {seen} pixels: at least 16")
-    # What the discriminator's first layer gives, and the weights of its last but one.
-    channels, side = recipe.discriminator_filters, seen
-    needed = 4 * channels * side**2 * (recipe.batch_size + 32)
-    if needed > MOST_MEMORY:
-        sizes = "batch_size, patch_size or discriminator_filters"
-        raise UserError(f"a step needs over {MOST_MEMORY >> 30} GiB: reduce {sizes}")
+    check_memory(recipe, MOST_MEMORY)
     for stage in schedules.stages(recipe, 1):
         schedules.learning_rate(recipe.schedule(stage.name))
     for word in map(str, recipe.augment):
@@ -174,6 +169,21 @@ def check(recipe):
         if not terms or not all(_is_finite(w) and w > 0 for w in terms.values()):
             raise UserError(f'{name}={terms}: write {{"term": weight}}, all above 0')
     return recipe
+
+
+def check_memory(recipe, most, batch_size=None):
+    """UserError if a step needs more than so many bytes, whatever its precision is.
+
+    batch_size: of the machine, if that is not the recipe's.
+    """
+    batch_size, channels = batch_size or recipe.batch_size, recipe.discriminator_filters
+    # HR and SR images, and of each what the discriminator's first layer and activation
+    # give, in 2 bytes; the weights of its last layer but one.
+    area = (recipe.patch_size - 2 * recipe.margin) ** 2
+    needed = area * ((24 + 8 * channels) * batch_size + 128 * channels)
+    if needed > most:
+        sizes = "batch_size, patch_size or discriminator_filters"
+        raise UserError(f"a step needs over {most / 2**30:.3g} GiB: reduce {sizes}")
 
 
 def _is_finite(value):

@@ -2,6 +2,7 @@
 
 import contextlib
 import importlib
+import os
 import subprocess
 
 import keras
@@ -44,6 +45,11 @@ def _accelerator():
 def is_accelerated():
     """Whether this machine trains on a GPU or TPU."""
     return bool(_accelerator()[0])
+
+
+def main_memory():
+    """The bytes of this machine's memory, which a CPU trains in."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
 
 
 def _cpu_has_bfloat16():

@@ -8,7 +8,7 @@ import re
 import keras
 import numpy as np
 
-from srgan_tf import UserError, features, losses, schedules, streams
+from srgan_tf import UserError, features, losses, schedules, settings, streams
 from srgan_tf.networks import discriminator as discriminators
 from srgan_tf.networks import files, generators
 from srgan_tf.training import hardware, sharing
@@ -56,8 +56,11 @@ def build(recipe, seed, weights=None, devices=sharing.ONE):
     """The State that a run of this recipe begins with.
 
     weights: see features.build_extractor. devices: those that will share its steps.
-    UserError if a content loss or start misfits.
+    UserError if a content loss or start misfits, or a CPU's memory is too small.
     """
+    if not hardware.is_accelerated():
+        part = recipe.batch_size // devices.machines
+        settings.check_memory(recipe, hardware.main_memory(), part)
     with devices.scope():
         state = _build(recipe, seed, weights)
     state.devices = devices

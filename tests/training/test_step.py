@@ -315,6 +315,16 @@ def test_an_unfit_content_is_refused_before_any_stage():
             build(f'content={{"{term}": 1}}', weights={"vgg19": "random"})
 
 
+def test_what_the_memory_of_a_cpu_cannot_hold_is_refused(monkeypatch):
+    monkeypatch.setattr(states.hardware, "main_memory", lambda: 2**34)
+    changes = ["batch_size=1000000", "patch_size=24", "discriminator_filters=4"]
+    recipe = settings.with_settings(recipes.get_recipe("tiny"), changes)
+    with pytest.raises(UserError, match="over 16 GiB: reduce batch_size"):
+        states.build(recipe, 0)
+    monkeypatch.setattr(states.hardware, "is_accelerated", lambda: True)
+    settings.check_memory(recipe, settings.MOST_MEMORY)
+
+
 def test_pretraining_alone_has_no_discriminator_nor_its_features(monkeypatch):
     built = []
     monkeypatch.setattr(
