@@ -104,7 +104,11 @@ def _build(recipe, seed, weights):
 def _optimizer(network, recipe, ema):
     # A fixed name: Keras would number the optimizers of the process, and a
     # checkpoint's names must fit any process.
-    optimizer = keras.optimizers.Adam(
+    if keras.backend.backend() == "tensorflow":
+        from srgan_tf.training.adam import Adam
+    else:
+        Adam = keras.optimizers.Adam
+    optimizer = Adam(
         1e-4, beta_1=recipe.beta_1, epsilon=recipe.epsilon, use_ema=ema > 0,
         ema_momentum=ema, name="adam",
     )  # fmt: skip
