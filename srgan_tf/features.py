@@ -100,6 +100,8 @@ def build_extractor(terms, weights=None, precision="float32"):
         policy = precision if backbone.homogeneous else "float32"
         network = _network(name, names, weights.get(name), policy)
         smaller = 1 if policy == "float32" else _SMALLER
+        # Edges are small differences of pixels, which 16 bits would round too much.
+        network.dtype_policy = network.layers[1].dtype_policy = "float32"
         for layer in network.layers:
             if getattr(layer, "bias", None) is not None:
                 layer.bias.assign(layer.bias / smaller)

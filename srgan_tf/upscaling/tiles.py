@@ -18,7 +18,7 @@ import numpy as np
 from srgan_tf import UserError, pixels
 from srgan_tf.networks import generators
 
-TILE_BYTES = 2**30  # the most that the tensors of an "auto" tile may take
+TILE_BYTES = 7 * 2**27  # the most that the tensors of an "auto" tile may take
 _LIVE = 5  # tensors as large as the largest that are alive at once; measured: 2 to 5
 _UNBOUNDED = 2**30  # a halo with which every image is one tile
 _OUT_OF_MEMORY = r"(?i)MemoryError|resource.?exhausted|out of memory|\boom\b"
