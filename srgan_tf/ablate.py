@@ -78,7 +78,7 @@ def run(
         results["recipes"][recipe.name] = _facts(training, failed)
         if results["stopped"]:
             return results
-        if training.rows:
+        if training.log["epoch"]:
             logs[recipe.name] = log.read_loss_log(training.folder.loss_log)
     reports, results["gallery"] = compare.compare(
         {"validation": validation}, models, evaluator=evaluator, limit=limit,
@@ -92,8 +92,7 @@ def run(
 def _facts(training, failed):
     _, networks, losses, *_ = settings_of.describe(training.recipe)
     variables = training.state.generator.trainable_variables
-    steps = int(training.rows[-1]["step"]) if training.rows else 0
-    seconds = sum(float(row["seconds"]) for row in training.rows)
+    steps, seconds = max(training.log["step"], default=0), sum(training.log["seconds"])
     return {
         "generator": networks,
         "parameters": sum(math.prod(variable.shape) for variable in variables),

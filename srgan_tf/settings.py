@@ -82,8 +82,10 @@ class Recipe:
     ema: float = _field(0.0, "decay of the generator's average, which is what is "
                         "written, measured and shown; 0: no average", least=0, under=1)
     save_every: str = _field("25 epochs", "how often a checkpoint is written")
-    sample_every: str = _field("1 epoch", "how often a sample picture is written")
-    validate_every: str = _field("1 epoch", "how often validation images are measured")
+    sample_every: str = _field("1 epoch", "how often a sample picture is written, "
+                               "where an epoch ends")
+    validate_every: str = _field("1 epoch", "how often validation images are measured, "
+                                 "where an epoch ends")
     keep_best: bool = _field(False, "keep the best generators by PSNR and by SSIM")
 
     def schedule(self, stage_name):

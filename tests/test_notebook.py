@@ -34,12 +34,13 @@ def test_display_shows_bar_curves_and_picture(shown, tmp_path, monkeypatch, caps
         notebook.show_messages()
     row = {"epoch": 1000, "step": 1, "stage": "gan", "perceptual": 0.5}
     with notebook.Display(tmp_path, "run") as reader:
-        reader(events.Step(1, 2, "gan", 4, MEASURES))
+        reader(events.Step(1, 2, MEASURES))
         reader(events.Saved(tmp_path, 1))  # there is nothing else to show yet
         assert shown == ["Pretty"]
         reader(events.Picture(PICTURE, 1000, 1))
         (tmp_path / "loss").mkdir()
-        (tmp_path / "loss/run.csv").write_text(log.format_loss_log([row]))
+        log.add_row(losses := log.new_loss_log(), row)
+        (tmp_path / "loss/run.csv").write_text(log.format_loss_log(losses))
         reader(events.Epoch(1000, row, ["a cast"]))
         assert shown[1:] == ["Image", "Image again"]
     assert {*shown[3:]} == {"Pretty again", "Image again"}
@@ -52,7 +53,7 @@ def test_display_shows_bar_curves_and_picture(shown, tmp_path, monkeypatch, caps
 def test_bar_counts_steps_and_images(capsys):
     with progress.Bar("run") as bar:
         for number in (7, 8):
-            bar(events.Step(number, 8, "gan", 4, MEASURES))
+            bar(events.Step(number, 8, MEASURES))
         bar(events.Saved("checkpoint", 8))
         bar(events.Saved(None, 8))
         assert bar.saved == "checkpoint"

@@ -114,10 +114,10 @@ def _random_patch(image, size, augment, rng, whole_lr):
     pixels.center_crop(image, size)  # raises where the image is too small
     degrees = sum(int(word[7:]) for word in augment if word.startswith("rotate_"))
     angle = rng.uniform(-degrees, degrees) if degrees else 0.0
-    turn = math.radians(abs(angle))
-    # A square rotated by t fits in one of its side times cos t + sin |t|, which is made
-    # even, as size is, and larger by 2 pixels a side for the bicubic kernel.
-    region = 2 * math.ceil(size * (math.cos(turn) + math.sin(turn)) / 2) + 4
+    turn = math.radians(angle)
+    # A square rotated by t fits in one of its side times |cos t| + |sin t|, which is
+    # made even, as size is, and larger by 2 pixels a side for the bicubic kernel.
+    region = 2 * math.ceil(size * (abs(math.cos(turn)) + abs(math.sin(turn))) / 2) + 4
     if angle and region <= min(image.shape[:2]):
         top, left = (rng.integers(n - region, endpoint=True) for n in image.shape[:2])
         hr = Image.fromarray(image[top : top + region, left : left + region])

@@ -33,17 +33,15 @@ class Split:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
-def split_images(
-    found, validation, seed=0, how="random", limit=0, at_most=0, frozen=None
-):
+def split_images(found, validation, seed=0, how="random", at_most=0, frozen=None):
     """Splits so that copies of an image never are on both sides.
 
-    found: Sources, of which the first `limit` by name are used (0: all). validation:
-    Sources, or the fraction to withhold: at least one image if it is not 0, and
-    `at_most` so many (0: no bound), at "random" or the last by name. frozen: an earlier
-    Split's description, for the same Split again. UserError if the images differ.
+    found: Sources. validation: Sources, or the fraction to withhold: at least one image
+    if it is not 0, and `at_most` so many (0: no bound), at "random" or the last by
+    name. frozen: an earlier Split's description, for the same Split again. UserError if
+    the images differ.
     """
-    pool = sorted(found)[: limit or None]
+    pool = sorted(found)
     is_fraction = isinstance(validation, (int, float))
     if is_fraction and frozen:
         withheld = set(map(tuple, frozen["validation"]))

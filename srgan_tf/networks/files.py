@@ -46,14 +46,19 @@ def save_generator(model, path):
 
     The same weights and settings give the same bytes. Raises OSError like any writing.
     """
+    with atomic.atomic_write(path) as partial:
+        partial.write_bytes(serialized(model))
+
+
+def serialized(model):
+    """The bytes of the file of save_generator."""
     content = io.BytesIO()  # HDF5 itself never writes to what may be a mounted Drive
     with h5py.File(content, "w") as file:
         file.attrs["format_version"] = FORMAT_VERSION
         file.attrs.update(dataclasses.asdict(model.settings))
         hdf5.write_variables(file.create_group("weights"), model.weights)
         file.attrs["sha256"] = _digest(file)
-    with atomic.atomic_write(path) as partial:
-        partial.write_bytes(content.getbuffer())
+    return content.getvalue()
 
 
 def load_generator(path):

@@ -22,7 +22,7 @@ from srgan_tf import UserError, hdf5, safe
 from srgan_tf.data import copies, sources
 
 logger = logging.getLogger(__name__)
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 KEEP = 3  # checkpoints of a run
 
 

@@ -1,5 +1,6 @@
 """The doctor: reads from a run's numbers what goes wrong, and says what to try."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -62,12 +63,12 @@ def examine(log, index=-1):
 
     log: {column: list}, as training.log reads it; the last validation counts.
     """
-    epochs, found = range(len(log["epoch"]))[: index + 1 or None], {}
-    validated = [epoch for epoch in epochs if log["psnr_bicubic"][epoch] is not None]
+    epochs, found = range(len(log["epoch"]))[: index + 1 or None][::-1], {}
+    validated = (epoch for epoch in epochs if log["psnr_bicubic"][epoch] is not None)
     for signs, judged in ((_discriminator, epochs), (_pictures, validated)):
-        recent = [signs(log, epoch) for epoch in judged[-LASTING:]]
+        recent = [signs(log, epoch) for epoch in itertools.islice(judged, LASTING)]
         if len(recent) == LASTING:
-            found |= {k: recent[-1][k] for k in set.intersection(*map(set, recent))}
+            found |= {k: recent[0][k] for k in set.intersection(*map(set, recent))}
     return [Finding(k, f"{k}: {found[k]}: try {ADVICE[k]}") for k in sorted(found)]
 
 

@@ -7,12 +7,10 @@ import numpy as np
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """A step is done. number: steps so far, of `last`; images: in its batch."""
+    """A step is done. number: steps so far, of `last`."""
 
     number: int
     last: int
-    stage: str
-    images: int
     measures: dict  # {name: float}, of state.MEASURES
 
 

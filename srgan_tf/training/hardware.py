@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import re
 import subprocess
 
 import keras
@@ -30,9 +31,10 @@ def _accelerator():
         if first.platform == "cpu":
             return "", (0, 0)
         name = first.device_kind + f", {1 + len(others)} of them" * bool(others)
-        # A TPU has none, and bfloat16 as the newer GPUs.
+        # A TPU has none, and bfloat16 as the newer GPUs; AMD's is a name.
         capability = getattr(first, "compute_capability", "8.0")
-        return name, tuple(map(int, capability.split(".")))
+        numbers = re.fullmatch(r"(\d+)\.(\d+)", capability)
+        return name, tuple(map(int, numbers.groups())) if numbers else (0, 0)
     import tensorflow as tf
 
     for device in tf.config.list_physical_devices("GPU")[:1]:

@@ -42,8 +42,21 @@ def parse_loss_log(text, name="the log"):
     """Returns what read_loss_log does, from the text. name: what messages call it."""
     lines = text.splitlines()
     is_csv = lines and "epoch" in lines[0].split(",")
-    rows = list((_csv_rows if is_csv else _upsampler_rows)(lines, name))
-    return {column: [row[column] for row in rows] for column in COLUMNS}
+    log = new_loss_log()
+    for row in (_csv_rows if is_csv else _upsampler_rows)(lines, name):
+        add_row(log, row)
+    return log
+
+
+def new_loss_log():
+    """{column: list} of no epoch yet."""
+    return {column: [] for column in COLUMNS}
+
+
+def add_row(log, row):
+    """Adds an epoch, {column: value}; what it does not have is None."""
+    for column, values in log.items():
+        values.append(row.get(column))
 
 
 def _csv_rows(lines, name):
@@ -72,19 +85,18 @@ def _upsampler_rows(lines, name):
 
 
 def _row(texts):
-    """The typed values of one epoch from {column: text}; None for an empty cell."""
-    known = {c: _TYPES.get(c, float)(texts[c]) for c in COLUMNS if texts.get(c)}
-    return dict.fromkeys(COLUMNS) | known
+    """The typed values of one epoch from {column: text}, without empty cells."""
+    return {c: _TYPES.get(c, float)(texts[c]) for c in COLUMNS if texts.get(c)}
 
 
-def format_loss_log(rows):
-    """The CSV text of rows {column: value}, one an epoch, with the header COLUMNS.
+def format_loss_log(log):
+    """The CSV text of {column: list}, as read_loss_log returns it.
 
     Floats get 9 significant digits, which keep every float32; None is an empty cell.
     """
     writer = csv.writer(text := io.StringIO(), lineterminator="\n")
     writer.writerow(COLUMNS)
-    for cells in ([row.get(column) for column in COLUMNS] for row in rows):
+    for cells in zip(*(log[column] for column in COLUMNS), strict=True):
         writer.writerow(f"{c:.9g}" if isinstance(c, float) else c for c in cells)
     return text.getvalue()
 

@@ -27,7 +27,6 @@ from srgan_tf.training.run import Run
 
 logger = logging.getLogger(__name__)
 SAVE_SECONDS = 15 * 60  # at the latest, whatever save_every says: sessions end
-LOG_SECONDS = 1  # at most so often: a long log of short epochs would take their time
 LAST_RETRIES = (1, 2, 5, 10, 20, 22)  # seconds, a minute in all
 
 
@@ -85,7 +84,7 @@ def _find_and_split(recipe, data, validation_data, seed, index, info):
         patch = max(patch, measured)
     return split.split_images(
         sources.find_images(data, patch, index, recipe.limit), withheld, seed,
-        recipe.split, recipe.limit, recipe.validation_images, info and info["split"],
+        recipe.split, recipe.validation_images, info and info["split"],
     )  # fmt: skip
 
 
@@ -97,19 +96,21 @@ def restore(run):
     path, manifest = newest
     last = manifest["step"] - 1
     stage = next((s for s in run.stages if s.first_step <= last < s.last_step), None)
-    if stage is None or [stage.name, *stage.position(last)] != manifest["position"]:
+    if stage is None or _position(stage, last) != manifest["position"]:
         raise UserError(f"{path}: a stage that is over cannot become longer or shorter")
     loss_log = checkpoint.restore(path, run.state.variables())
     run.step = run.saved = last + 1
-    columns = log.parse_loss_log(loss_log.decode())
-    rows = zip(*columns.values(), strict=True)
-    run.rows = [dict(zip(columns, row, strict=True)) for row in rows]
+    run.log = log.parse_loss_log(loss_log.decode())
     run.sums, run.best = manifest["sums"], manifest["best"]
-    logged = run.rows and run.rows[-1]["step"] == run.step
-    if logged and not stage.ends_epoch(last):
-        run.rows.pop()  # the stage ended here and is longer now: its epoch goes on
+    if run.log["step"][-1:] == [run.step] and not stage.ends_epoch(last):
+        for values in run.log.values():
+            values.pop()  # the stage ended here and is longer now: its epoch goes on
     logger.info("resumed from %s", path)
     record.warn_of_changes(run, manifest)
+
+
+def _position(stage, step):
+    return [stage.name, stage.first_step, *stage.position(step)]
 
 
 def train(run, report=lambda event: None):
@@ -197,7 +198,7 @@ def _read_measures(run, stage, unread, most, started, report):
         counts = {"seconds": started - before, "images": images, "steps": 1}
         for name, value in {**measures, **counts}.items():
             run.sums[name] = run.sums.get(name, 0) + value
-        report(events.Step(number + 1, run.last_step, stage.name, images, measures))
+        report(events.Step(number + 1, run.last_step, measures))
     return started
 
 
@@ -230,7 +231,7 @@ def _end_epoch(run, stage, validates, samples, report):
             scores = run.validation.scores(run.state.generator)
     row, findings = record.add_row(run, stage, scores)
     record.keep_best(run, scores)
-    if time.monotonic() - run.logged > LOG_SECONDS:
+    if time.monotonic() > run.log_due:
         record.write_loss_log(run)
     report(events.Epoch(row["epoch"], row, findings))
     if samples and (picture := record.write_sample(run, row["epoch"])) is not None:
@@ -242,7 +243,7 @@ def save(run, report=lambda event: None):
     manifest = {
         "run_id": run.run_id,
         "step": run.step,
-        "position": [run.stage.name, *run.stage.position(run.step - 1)],
+        "position": _position(run.stage, run.step - 1),
         "stage_steps": run.stage.steps,
         "sums": run.sums,
         "best": run.best,
@@ -251,7 +252,7 @@ def save(run, report=lambda event: None):
     run.folder.write_missing()
     if not os.path.exists(run.folder.info):  # somebody deleted the root
         record.write_info(run, required=False)
-    loss_log = log.format_loss_log(run.rows).encode()
+    loss_log = log.format_loss_log(run.log).encode()
     if run.folder.is_written:
         path = checkpoint.save(run.folder, manifest, run.state.variables(), loss_log)
     else:

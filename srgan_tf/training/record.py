@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -26,7 +27,7 @@ def read_info(folder):
     """What info/<run>.json says of a run that has saved something, or None."""
     try:
         saved = list(folder.checkpoints.glob("checkpoint-*.json"))
-        if not (saved or folder.info.exists()):
+        if not any([saved, folder.info.exists(), folder.generator.exists()]):
             return None
         info = json.loads(safe.read_bytes(folder.info))
         {**info["recipe"]}, info["seed"], info["precision"]
@@ -51,11 +52,11 @@ def read_info(folder):
 def check_settings(run, info):
     """A run goes on with the settings it began with; UserError naming the others."""
     before = dataclasses.asdict(Recipe("", "")) | info["recipe"]
-    start = run.state.start_sha256
-    before |= {"start_sha256": info.get("start_sha256", start)}
     before |= {"seed": info["seed"], "precision": info["precision"]}
-    now = dataclasses.asdict(run.recipe) | {"start_sha256": start}
+    now = dataclasses.asdict(run.recipe)
     now |= {"seed": run.seed, "precision": run.state.precision}
+    for name, sha256 in run.state.origins.items():
+        before[name], now[name] = info.get(name, sha256), sha256
     changed = [
         f"{key} was {json.dumps(before.get(key))} and is {json.dumps(value)}"
         for key, value in json.loads(json.dumps(now)).items()
@@ -101,7 +102,7 @@ def write_info(run, required=True):
         "recipe": dataclasses.asdict(run.recipe),
         "seed": run.seed,
         "precision": run.state.precision,
-        "start_sha256": run.state.start_sha256,
+        **run.state.origins,
         "versions": status.versions(),
         "steps_per_epoch": run.batches.steps_per_epoch,
         "data_hash": run.split.data_hash,
@@ -113,24 +114,23 @@ def write_info(run, required=True):
 
 
 def write_loss_log(run):
-    run.logged = time.monotonic()
-    run.folder.write_text(run.folder.loss_log, log.format_loss_log(run.rows))
+    start = time.monotonic()
+    run.folder.write_text(run.folder.loss_log, log.format_loss_log(run.log))
+    # A long log of short epochs would take most of their time.
+    run.log_due = time.monotonic() + max(1, 20 * (time.monotonic() - start))
 
 
 def write_generator(run, path):
     generator = run.state.generator
     generator.settings = dataclasses.replace(generator.settings, step=run.step)
-
-    def write(local):
-        with state.averaged(run.state):
-            files.save_generator(generator, local)
-
-    run.folder.write(path, write)
+    with state.averaged(run.state):  # now: a failing root may have it written later
+        content = files.serialized(generator)
+    run.folder.write(path, functools.partial(Path.write_bytes, data=content))
 
 
 def write_curves(run):
-    if run.rows:
-        figure = plots.loss_curves(columns(run.rows), title=run.name)
+    if run.log["epoch"]:
+        figure = plots.loss_curves(run.log, title=run.name)
         write = functools.partial(plots.save_figure, figure)
         run.folder.write(run.folder.curves, write)
 
@@ -145,13 +145,8 @@ def write_sample(run, epoch):
     return picture
 
 
-def columns(rows):
-    """{column: its values, one a row}, as log.read_loss_log returns them."""
-    return {column: [row.get(column) for row in rows] for column in log.COLUMNS}
-
-
 def add_row(run, stage, scores):
-    """Adds the epoch that has ended to run.rows; (row, the doctor's new messages)."""
+    """Adds the epoch that has ended to run.log; (row, the doctor's new messages)."""
     sums = run.sums  # they stay there until the next epoch begins
     schedule = schedules.learning_rate(run.recipe.schedule(stage.name))
     rate = schedule(run.step - 1 - stage.first_step, stage.steps)
@@ -165,19 +160,18 @@ def add_row(run, stage, scores):
     }
     means = {name: total / sums["steps"] for name, total in sums.items()}
     row |= {name: means[name] for name in state.MEASURES if name in means} | scores
-    run.rows.append(row)
-    recorded = columns(run.rows)
-    before = {finding.kind for finding in doctor.examine(recorded, -2)}
-    findings = doctor.examine(recorded)
+    log.add_row(run.log, row)
+    before = {finding.kind for finding in doctor.examine(run.log, -2)}
+    findings = doctor.examine(run.log)
     row["doctor"] = "; ".join(finding.message for finding in findings)
+    run.log["doctor"][-1] = row["doctor"]
     return row, [found.message for found in findings if found.kind not in before]
 
 
 def keep_best(run, scores):
     """Writes the generator if it is the best of its stage so far, and if asked for."""
-    for name in ("psnr_y", "ssim_y"):
-        if scores and scores[name] > run.best.get(name, [-math.inf])[0]:
+    for name in ("psnr_y", "ssim_y") if run.recipe.keep_best and scores else ():
+        if scores[name] > run.best.get(name, [-math.inf])[0]:
             run.best[name] = [scores[name], run.step]
-            if run.recipe.keep_best:
-                file = f"{run.name}.best_{name.removesuffix('_y')}.h5"
-                write_generator(run, run.folder.generator.with_name(file))
+            file = f"{run.name}.best_{name.removesuffix('_y')}.h5"
+            write_generator(run, run.folder.generator.with_name(file))

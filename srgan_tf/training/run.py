@@ -5,7 +5,7 @@ import math
 
 from srgan_tf import settings
 from srgan_tf.data import batches, split
-from srgan_tf.training import folder, state, validation
+from srgan_tf.training import folder, log, state, validation
 
 
 @dataclasses.dataclass
@@ -22,10 +22,10 @@ class Run:
     stages: list
     state: state.State
     step: int = 0  # steps done
-    rows: list = dataclasses.field(default_factory=list)  # of the loss log
+    log: dict = dataclasses.field(default_factory=log.new_loss_log)
     sums: dict = dataclasses.field(default_factory=dict)  # of the epoch under way
     best: dict = dataclasses.field(default_factory=dict)  # {metric: [value, step]}
-    logged: float = -math.inf  # when the loss log was written, by the monotonic clock
+    log_due: float = -math.inf  # when to write it again, by the monotonic clock
     saved: int = 0  # the step of the newest checkpoint, if any
     ready: bool = True  # False if an error or a second Ctrl-C broke a step off
     anew: bool = False  # whether it replaces a run of its name, once it trains

@@ -2,6 +2,7 @@
 
 import contextlib
 import dataclasses
+import hashlib
 import random
 import re
 
@@ -26,7 +27,8 @@ class State:
     discriminator: keras.Model | None
     discriminator_optimizer: keras.optimizers.Optimizer | None
     extractors: dict
-    start_sha256: str = ""  # of the generator that recipe.start names
+    # {name: SHA-256} of what a run begins with: start's generator, feature networks.
+    origins: dict = dataclasses.field(default_factory=dict)
     # [(variable, its newer value)]: what JAX's step keeps on the device between steps.
     held: list = dataclasses.field(default_factory=list)
     devices: sharing.Devices = sharing.ONE
@@ -47,7 +49,7 @@ class State:
     def variables(self):
         """{name: variables} of the whole state: what a checkpoint holds."""
         self.settle()
-        frozen = dict.fromkeys(("extractors", "start_sha256", "held", "devices"))
+        frozen = dict.fromkeys(("extractors", "origins", "held", "devices"))
         parts = vars(self) | frozen
         return {name: part.variables for name, part in parts.items() if part}
 
@@ -82,7 +84,7 @@ def _build(recipe, seed, weights):
                 recipe.patch_size - 2 * recipe.margin, recipe.discriminator_filters
             )
             discriminator_optimizer = _optimizer(discriminator, recipe, ema=0.0)
-        start_sha256 = _start_from(generator, recipe.start)
+        origins = {"start_sha256": _start_from(generator, recipe.start)}
     if recipe.synchronized and keras.backend.backend() == "tensorflow":
         networks = [generator, *([discriminator] if discriminator else [])]
         for layer in (layer for network in networks for layer in network.layers):
@@ -96,9 +98,14 @@ def _build(recipe, seed, weights):
         )
         side = recipe.patch_size - 2 * (recipe.margin if stage == "gan" else 0)
         losses.check_terms(contents[stage], extractors[stage], side)
+        if extractors[stage]:
+            digest = hashlib.sha256()
+            for weight in extractors[stage].get_weights():
+                digest.update(weight.tobytes())
+            origins[f"{stage}_features_sha256"] = digest.hexdigest()
     optimizers = _optimizer(generator, recipe, recipe.ema), discriminator_optimizer
     networks = generator, optimizers[0], discriminator, optimizers[1]
-    return State(*networks, extractors, start_sha256)
+    return State(*networks, extractors, origins)
 
 
 def _optimizer(network, recipe, ema):

@@ -19,8 +19,8 @@ def describe(run):
     epochs = run.stages[-1].position(run.last_step - 1)[0]
     if not run.step:
         return f"not begun: {epochs:,} epochs of {run.stage.steps_per_epoch} steps"
-    seconds = sum(row["seconds"] for row in run.rows)
-    if not run.rows or run.rows[-1]["step"] != run.step:  # amid an epoch
+    seconds = sum(run.log["seconds"])
+    if run.log["step"][-1:] != [run.step]:  # amid an epoch
         seconds += run.sums["seconds"]
     spent = f"{duration(seconds)} of training"
     if run.step == run.last_step:

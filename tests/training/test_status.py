@@ -32,7 +32,7 @@ def test_estimates_what_is_left(scenes, tmp_path):
     run = prepare(scenes, tmp_path, "batch_size=3")
     run.stages = [schedules.Stage("gan", 0, 2500 * 2100, 1, 2100)]
     run.step = 1675 * 2100
-    run.rows = [{"step": run.step, "seconds": 147600.0}]
+    run.log = {"step": [run.step], "seconds": [147600.0]}
     run.sums = {"images": 96.4, "seconds": 1.0}
     left = (2500 - 1675) * 2100 * 3 / 96.4
     assert status.describe(run) == (
