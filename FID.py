@@ -27,12 +27,15 @@ def main(words=None):
     output = {"default": "output/fid", "type": arguments.filled, "metavar": "DIR"}
     parser.add_argument("-o", "--output", **output)
     parser.set_defaults(command=cli.compare_command, quality=False, lr=None)
-    options = parser.parse_args(words)
+    options = parser.parse_intermixed_args(words)
+    if options.features == "none":
+        parser.error("argument --features: none leaves nothing to compute")
     options.model, options.precomputed = [], []
     if not options.candidates:
         options.model = DEFAULT
     for candidate in options.candidates:
         is_model = pathlib.Path(candidate).suffix.lower() in (".h5", ".hdf5")
+        is_model = is_model or candidate in DEFAULT
         (options.model if is_model else options.precomputed).append(candidate)
     cli.run(options, "FID.py")
 

@@ -230,7 +230,8 @@ COMMANDS = {  # command: a description, two examples, options
     ),
     "upscale": (
         "Enlarge photographs of any size 4 times with a model. A result is called "
-        "NAME_x4 beside its photograph, and NAME elsewhere; no photograph is replaced.",
+        "NAME_x4 beside its photograph, and NAME elsewhere. It replaces an older file "
+        "of its name, but no photograph that is enlarged.",
         "srgan upscale photo.jpg",
         'srgan upscale photos/ "more/*.png" --model coco -o large/ --format jpg',
         _row("paths PATH…", "Give photographs, folders, zips, patterns in quotes."),
@@ -240,13 +241,12 @@ COMMANDS = {  # command: a description, two examples, options
         _row("--blend SHARE", "Mix two models: 0 is --model, 1 is --with."),
         _row("--with MODEL", "Name the second model of --blend.", dest="other"),
         _row("--format F", "Write this", "png", choices=("png", "jpg", "webp")),
-        _row("--scale N", "Enlarge so many times: only 4 exists", 4, choices=(4,)),
     ),
     "export": (
         "Write a model for programs without this library. It takes float32 RGB images "
         "[images, height, width, 3] of any height and width, from -1 (black) to 1, and "
-        "gives those of 4 times the height and width, of the same range. Nothing that "
-        "exists is replaced.",
+        "gives those of 4 times the height and width, to be clipped to that range. "
+        "Nothing that exists is replaced.",
         "srgan export compact --format onnx",
         "srgan export runs/models/coco.h5 --format tflite -o app/coco.tflite",
         _row("model MODEL", "Export this generator: name, file or NAME=FILE."),

@@ -65,7 +65,7 @@ class _Reader(progress.Bar):
 def _train(options):
     recipe = settings.with_settings(recipes.get_recipe(options.recipe), options.set)
     from srgan_tf.data import copies
-    from srgan_tf.training import loop, status
+    from srgan_tf.training import log, loop, status
 
     data, validation = map(copies.local, _fetch(options.data, options.validation))
     run = loop.prepare(
@@ -81,7 +81,7 @@ def _train(options):
     _show(status.describe(run), sys.stderr)
     with _Reader() as bar:  # closed before an error is printed
         logs = options.tensorboard and run.folder.is_written
-        readers = [bar, progress.tensorboard(run)] if logs else [bar]
+        readers = [bar, log.TensorBoard(run.folder.events)] if logs else [bar]
         received = loop.train(run, lambda event: [read(event) for read in readers])
     if received:
         _show(f"stopped at {bar.saved}: the same command resumes from there")
@@ -153,9 +153,11 @@ def compare_command(options):
 
     for group in (hr, lr, precomputed):
         group |= zip(group, _fetch(*group.values()), strict=True)
+    models, folder = _models(options.model), Path(options.output)
     for path in itertools.chain(*hr.values()):  # before any weights are downloaded
         sources.list_photographs(path)
-    models, folder = _models(options.model), Path(options.output)
+        if folder.resolve().is_relative_to(Path(path).resolve()):
+            raise UserError(f"{folder} lies in {path}: write elsewhere, with -o DIR.")
     folder.mkdir(parents=True, exist_ok=True)
     evaluator = compare.Evaluator(
         options.features, dict(options.weights), getattr(options, "quality", True)

@@ -55,7 +55,7 @@ def luma(pixels):
 
 
 def bicubic_resize(image, size):
-    """Antialiased bicubic resize, equal to MATLAB's imresize, rounded.
+    """Antialiased bicubic resize, as MATLAB's imresize (but for its mirrored border).
 
     image: uint8 or uint16, [height, width, 3] or [height, width].
     size: (height, width).

@@ -106,9 +106,10 @@ def _draw_curves(curves, unit, title, runs):
         for log, looks in runs:
             for index in np.flatnonzero(log["stage"][1:] != log["stage"][:-1]):
                 x, name = log[unit][index : index + 2].mean(), log["stage"][index + 1]
+                at = {"transform": axes.get_xaxis_transform()}
                 axes.axvline(x, color=looks["color"], lw=1, linestyle="--")
                 if len(runs) == 1:  # the names of several runs' stages would overlap
-                    axes.text(x, 0.9, f" {name}", transform=axes.get_xaxis_transform())
+                    axes.text(x, 0.9, f" {name}", parse_math=False, **at)
     axes.set_xlabel(unit)
     axes.xaxis.get_major_locator().set_params(integer=True)
     return figure
@@ -157,7 +158,7 @@ def _draw_dots(axes, dots, names):
         value, std = dots.get(name, (None, None))
         if value is None or not np.isfinite(value):
             continue
-        clear = std is None or abs(value) > 2 * std
+        clear = std is not None and abs(value) > 2 * std
         looks = {"color": PALETTE[1 + place % 6], "mfc": None if clear else "white"}
         axes.errorbar(value, place, xerr=2 * (std or 0), fmt="o", capsize=3, **looks)
         over = {"textcoords": "offset points", "xytext": (0, 6), "fontsize": 7}
@@ -245,6 +246,8 @@ def write_progress(pictures, path, limit=60):
 
     pictures: [(epoch, path)], as sample_pictures finds them; `limit` of them are shown.
     """
+    if pathlib.Path(path).suffix.lower() != ".gif":
+        raise UserError(f"{path}: name a file that ends in .gif.")
     chosen, frames = np.linspace(0, len(pictures) - 1, min(len(pictures), limit)), []
     for epoch, picture in (pictures[round(index)] for index in chosen):
         picture = np.asarray(Image.open(picture).convert("RGB"))

@@ -1,4 +1,4 @@
-"""Readers of events, a bar and TensorBoard; and messages, wherever they are shown."""
+"""A reader of events, a bar; and messages, wherever they are shown."""
 
 import contextlib
 import logging
@@ -6,7 +6,7 @@ import logging
 from tqdm import tqdm
 
 from srgan_tf import safe
-from srgan_tf.training import events, log
+from srgan_tf.training import events
 
 SHOWN = {"perceptual": "loss", "d_real": "D(HR)", "d_fake": "D(SR)"}  # beside the bar
 START = "the step it began with"
@@ -58,11 +58,6 @@ class Bar(contextlib.AbstractContextManager):
             self._bar = tqdm(desc=self.name, **place, **looks)
         self._bar.set_postfix(shown, refresh=False)
         self._bar.update(done - self._bar.n)
-
-
-def tensorboard(run):
-    """A reader of events that writes them for TensorBoard, to loss/<run>/."""
-    return log.TensorBoard(run.folder.events)
 
 
 def show_messages(write):

@@ -172,7 +172,7 @@ def _deep_png(photograph):
     if alpha is not None:
         values = np.dstack([values, alpha])  # BGRA
     elif photograph.grey:
-        values = values[..., 0]
+        values = np.rint(values @ [0.114, 0.587, 0.299]).astype(np.uint16)  # luma
     kinds, profile = [cv2.IMAGE_METADATA_ICCP], np.array(bytearray(icc or b""))
     written, data = cv2.imencodeWithMetadata(".png", values, kinds, [profile])
     # libpng refuses damaged and empty profiles.

@@ -11,7 +11,7 @@ from PIL import Image
 
 from srgan_tf import UserError, __version__, metrics, pixels
 from srgan_tf import features as extractors
-from srgan_tf.data import photographs, sources
+from srgan_tf.data import sources
 from srgan_tf.evaluation import summary, testset
 from srgan_tf.networks import files
 from srgan_tf.upscaling import tiles
@@ -148,8 +148,8 @@ def _measure(test_set, upscalers, evaluator, progress, count):
             rows.append((pictures.name, middle(panels), scores[-1]))
         progress(done, total)
     for done, (name, entry) in enumerate(others, len(test_set) + 1):
-        image = photographs.read_image(entry.read(), entry.label)
-        features[name].extend(evaluator.embed([image]))
+        if (image := test_set.read(entry)) is not None:
+            features[name].extend(evaluator.embed([image]))
         progress(done, total)
     features = {name: np.stack(each) for name, each in features.items()}
     if evaluator.normalizes:

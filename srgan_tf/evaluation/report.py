@@ -124,7 +124,8 @@ def findings(reports):
             text = f"{name}, {heading}: {best} has {cell(value, metric)}"
             for pair, cells in report["differences"].items():
                 if set(pair.split(" - ")) == {best, *others[:1]}:
-                    clear = abs(cells[metric] or 0) > 2 * (cells[f"{metric}_std"] or 0)
+                    std = cells[f"{metric}_std"]
+                    clear = std is not None and abs(cells[metric] or 0) > 2 * std
                     lead = f"{'a' if clear else 'no'} clear lead over {others[0]}"
                     text += f", {lead} ({cell(cells, metric).lstrip('-')})"
             sentences.append(f"{text}.")
@@ -139,7 +140,8 @@ def write(reports, rows, folder):
     """
     folder, (content, *others) = pathlib.Path(folder), reports.values()
     text = _json({"domains": reports} if others else content, indent=2)
-    text = re.sub("-?Infinity", r'"\g<0>"', text)  # JSON has no such number
+    # JSON has no such number; a name may hold the word
+    text = re.sub(r"(?<=: )-?Infinity(?=,?\n)", r'"\g<0>"', text)
     frames = {name: pandas.DataFrame(x["results"]).T for name, x in reports.items()}
     csv = pandas.concat(frames, names=["test_set", "candidate"]).to_csv()
     atomic.write_text(folder / "compare.json", f"{text}\n")

@@ -24,13 +24,16 @@ def summarize(names, scores, features, independent):
     features are of other images than HR's, not pairs.
     """
     drawn = {name: {} for name in names}  # {metric: [value, *resamples]}
-    draws = metrics.bootstrap_indices(len(scores), RESAMPLES, 0) if scores[1:] else None
+    count, draws = len(scores), None
+    if count > 1:
+        draws = metrics.bootstrap_indices(count, RESAMPLES, 0)
     for name, found in drawn.items():
         for metric in scores[0].get(name, ()):
             each = [image[name][metric] for image in scores]
-            means = metrics.mean_resamples(each, draws) if scores[1:] else ()
+            # of two images, each resample holds both
+            means = metrics.mean_resamples(each, draws) if count > 2 else ()
             found[metric] = np.append(np.mean(each), means)
-        if scores[1:] and len(features.get(name, ())) > 1:
+        if count > 1 and len(features.get(name, ())) > 1:
             pair, paired = (features["hr"], features[name]), name not in independent
             indices = [draws]  # of a pair, else others for each
             if not paired:

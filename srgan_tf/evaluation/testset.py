@@ -97,6 +97,15 @@ class TestSet:
     def __iter__(self):
         return batches.prefetch(self._pictures, self.files)
 
+    def read(self, entry):
+        """The pixels of an independent image; a warning and None if it is unusable."""
+        try:
+            image = photographs.read_image(entry.read(), entry.label)
+            return self._cut(image) if self.center_crop else image
+        except UserError as error:
+            self.skipped += 1
+            logger.warning("left out: %s", error)
+
     def _pictures(self, files):
         read, entry = photographs.read_image, files["hr"]
         images = {role: read(each.read(), each.label) for role, each in files.items()}
@@ -108,9 +117,12 @@ class TestSet:
         lr = pixels.bicubic_down(hr)
         for role, image in images.items():
             fits = lr if role == "lr" else hr
-            if image.shape == whole.shape and role != "lr":
+            larger = image.shape == whole.shape or (self.any_size and self.center_crop)
+            if image.shape == fits.shape:
+                continue
+            if role != "lr" and larger:
                 images[role] = self._cut(image)
-            elif image.shape != fits.shape and not (self.any_size and role != "lr"):
+            elif role == "lr" or not self.any_size:
                 fix = f"give {_size(lr)}" if role == "lr" else "compare upscaled images"
                 problem = f"is {_size(image)}, but its HR image is {_size(whole)}"
                 raise UserError(f"{files[role].label} {problem}: {fix}.")

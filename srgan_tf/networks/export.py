@@ -21,8 +21,9 @@ def export(generator, path, kind):
     """Writes a generator for other programs, atomically.
 
     It takes float32 [images, height, width, 3] of any height and width, in the range
-    generator.settings.lr_range. kind: a key of FORMATS. Raises UserError if the path
-    exists, a package is missing, or Keras has another backend than TensorFlow.
+    generator.settings.lr_range, and gives [-1, 1] or, if it is linear, values beyond
+    that, to be clipped. kind: a key of FORMATS. Raises UserError if the path exists, a
+    package or TensorFlow is missing, or a layer cannot be exported.
     """
     if keras.backend.backend() != "tensorflow":
         raise UserError("export needs TensorFlow: unset KERAS_BACKEND.")
@@ -44,6 +45,16 @@ def export(generator, path, kind):
 
 
 def _portable(layer):
-    """The layer, or one with the same values that TensorFlow Lite can run too."""
-    nearest = getattr(layer, "interpolation", None) == "nearest"
-    return layers.Nearest(name=layer.name) if nearest else layer
+    """The layer, or one with the same values that TensorFlow Lite can run too.
+
+    UserError for one that Keras cannot compile for images of unknown size.
+    """
+    interpolation = getattr(layer, "interpolation", None)
+    if interpolation == "nearest" and tuple(layer.size) == (2, 2):
+        return layers.Nearest(name=layer.name)
+    if interpolation not in (None, "nearest"):
+        raise UserError(
+            f"the layer {layer.name} cannot be exported: use srgan_tf's "
+            "Bilinear, or nearest upsampling"
+        )
+    return layer

@@ -19,7 +19,7 @@ from srgan_tf.networks import generators
 
 logger = logging.getLogger(__name__)
 
-FORMAT_VERSION = 2  # 1 had low_range in place of lr_range
+FORMAT_VERSION = 2
 _PACKAGE = pathlib.Path(__file__).parents[1]
 # In a wheel the shipped generators lie in the package, in the repository beside it.
 _FOLDERS = (_PACKAGE / "models", _PACKAGE.parent / "models")
@@ -106,11 +106,8 @@ def _digest(file):
 
 def _settings(file):
     values = {name: np.asarray(value).tolist() for name, value in file.attrs.items()}
-    version = values["format_version"]
-    if version > FORMAT_VERSION:
+    if (version := values["format_version"]) > FORMAT_VERSION:
         raise UserError(f"its format is {version}: update srgan-tf to read it.")
-    if version == 1:
-        values["lr_range"] = values["low_range"]
     fields = dataclasses.fields(generators.GeneratorSettings)
     return {field.name: values[field.name] for field in fields}
 

@@ -18,6 +18,7 @@ from srgan_tf.networks import files
 from srgan_tf.upscaling import tiles
 
 MARK = f"_x{pixels.SCALE}"  # ends the name of a result beside its photograph
+LARGEST_WEBP = 16383  # pixels a side
 # A photograph: its name in messages, what reads its bytes, the path of its result.
 Job = collections.namedtuple("Job", "label read output")
 logger = logging.getLogger(__name__)
@@ -90,6 +91,9 @@ def run(jobs, upscaler, progress=None):
     for index, job in enumerate(jobs):
         try:
             photo = photographs.read_photograph(job.read())
+            side = pixels.SCALE * max(photo.pixels.shape)
+            if job.output.suffix == ".webp" and side > LARGEST_WEBP:
+                raise UserError(f"WebP ends at {LARGEST_WEBP} pixels: use --format png")
             sr = _enlarged(photo, upscaler, lambda x, i=index: progress(i + x, total))
             photographs.write_image(job.output, sr)
         except (UserError, MemoryError) as error:
@@ -131,6 +135,8 @@ def _upscaler(path, _):
 
 def _upscale_pillow(image, upscaler):
     image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "I;16B", "F"):  # Pillow would cut them to 8 bits
+        raise UserError(f"a Pillow image of mode {image.mode}: give its path, or RGB.")
     if image.mode not in ("1", "L", "LA", "I;16", "P", "RGB", "RGBA"):  # those of PNG
         image = image.convert("RGB")
     image.save(file := io.BytesIO(), "PNG", compress_level=1)

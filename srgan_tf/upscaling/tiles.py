@@ -185,9 +185,11 @@ def free_memory():
 def blend(generator, other, amount):
     """A new generator with the weights (1 - amount) * generator + amount * other.
 
-    amount: 0 to 1. Raises UserError for generators of different networks.
+    amount: 0 to 1. Raises UserError for others, and for generators of two networks.
     Network interpolation, Wang et al. 2018 (ESRGAN), eq. 4.
     """
+    if not 0 <= amount <= 1:
+        raise UserError(f"--blend {amount}: give a share from 0 to 1.")
     for name, value in dataclasses.asdict(generator.settings).items():
         if value != getattr(other.settings, name) and name not in ("recipe", "step"):
             raise UserError(f"{name} differs: blend two generators of one network.")

@@ -58,20 +58,6 @@ def test_saved_and_loaded_exactly(architecture, path, lr):
     assert np.array_equal(loaded(lr), model(lr))
 
 
-def test_a_file_of_format_1_is_loaded(path):
-    settings = dataclasses.replace(SMALL, lr_range=(0, 1), recipe="old", step=2**40)
-    model = build_random(settings)
-    files.save_generator(model, path)
-    with h5py.File(path, "a") as file:
-        names = {"format_version", "sha256", *dataclasses.asdict(SMALL)}
-        assert {*file.attrs} == names
-        del file.attrs["sha256"]
-        old = {"format_version": 1, "scale": 4, "high_range": (-1.0, 1.0)}
-        file.attrs.update(old | {"low_range": file.attrs.pop("lr_range")})
-    loaded = files.load_generator(path)
-    assert loaded.settings == settings and same(model, loaded)
-
-
 def test_the_shipped_compact_generator_loads_and_keeps_white():
     model = files.load_generator(files.find_model("compact"))
     assert model.settings.architecture == "compact" and model.settings.step > 0

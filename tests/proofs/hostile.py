@@ -223,7 +223,8 @@ def read_checkpoint(path):
     """Restores from the file as the only checkpoint of a run, its manifest written."""
     path = pathlib.Path(path)
     run = folder.RunFolder(path.parents[1] / "out", "h")
-    manifest = {"format_version": 2, "run_id": "1", "step": 1, "file": path.name}
+    manifest = {"format_version": checkpoint.FORMAT_VERSION, "run_id": "1"}
+    manifest |= {"step": 1, "file": path.name}
     if path.is_file() and path.stat().st_size < 2**30:
         digest = checkpoint._sha256(path)
         manifest |= {"size": path.stat().st_size, "sha256": digest}
