@@ -3,10 +3,9 @@
 import functools
 import gc
 import http.server
-import importlib.util
+import importlib
 import logging
 import os
-import pathlib
 import shutil
 import threading
 
@@ -35,16 +34,10 @@ def pytest_collection_finish():
     gc.set_threshold(50_000, 20, 100)
 
 
-ROOT = pathlib.Path(__file__).parent.parent
-
-
 @pytest.fixture(scope="session")
 def draw():
     """demo/draw.py as a module."""
-    spec = importlib.util.spec_from_file_location("draw", ROOT / "demo" / "draw.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return importlib.import_module("draw")
 
 
 @pytest.fixture(scope="session")

@@ -1,11 +1,12 @@
 """Runs so small that one takes a second: of the suite, and of the slow proofs."""
 
 import csv
+import signal
 
 import keras
 
 from srgan_tf import recipes, settings
-from srgan_tf.training import loop
+from srgan_tf.training import events, loop
 
 SETTINGS = [
     "filters=4", "residual_blocks=1", "discriminator_filters=4", "patch_size=24",
@@ -30,6 +31,16 @@ def prepare(data, root, *changes, **options):
     """A Run of SETTINGS and changes on photographs."""
     recipe = settings.with_settings(recipes.get_recipe("tiny"), [*SETTINGS, *changes])
     return loop.prepare(recipe, [data], root=root, **{"seed": 3, **options})
+
+
+def stop_at(*steps, number=signal.SIGINT):
+    """A report that sends a signal to this process at each of these steps."""
+
+    def report(event):
+        for _ in range(isinstance(event, events.Step) and steps.count(event.number)):
+            signal.raise_signal(number)  # unlike os.kill, not in another thread
+
+    return report
 
 
 def result(root):

@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pandas
 import pytest
+from small_runs import stop_at
 
 from srgan_tf import UserError, ablate, recipes
 from srgan_tf.evaluation import compare
@@ -107,11 +108,7 @@ def test_given_again_it_trains_nothing_and_says_the_same(whole, run):
 
 
 def test_stopped_in_a_recipe_it_goes_on_to_the_same_generator(whole, run, tmp_path):
-    def stop(event):
-        if isinstance(event, events.Step) and event.number == 2:
-            signal.raise_signal(signal.SIGINT)
-
-    stopped, _ = run(tmp_path, ("normed",), report=stop)
+    stopped, _ = run(tmp_path, ("normed",), report=stop_at(2))
     assert stopped["stopped"] == signal.SIGINT and "comparison" not in stopped
     assert not (tmp_path / "output/ablate").exists()
     done, steps = run(tmp_path, ("normed",))

@@ -11,26 +11,22 @@ import types
 
 import keras
 import numpy as np
-import pandas
 import pytest
+from small_runs import prepare, result, stop_at
 
 import srgan_tf
-from srgan_tf import UserError, colab, recipes, settings
+from srgan_tf import UserError, colab
 from srgan_tf.data import copies, downloads
 from srgan_tf.networks import files
 from srgan_tf.training import checkpoint, hardware, loop
-from srgan_tf.training import events as training_events
 from srgan_tf.training import folder as folders
 
 HERE = pathlib.Path(__file__).parent
 ALWAYS = "1+999999"
 FAILS_OFTEN = "disconnect@9 read@4 quota@14+2 vanish@16 vanish@20 lag@2+99"
 FAILS_FOR_GOOD = "disconnect@7+9999"  # from the first save to the next mount
-SETTINGS = [
-    "start=random", "filters=4", "residual_blocks=1", "patch_size=24", "batch_size=2",
-    "pretrain=6 steps", "gan=0 steps", "save_every=2 steps", "sample_images=1",
-    "validation_images=2", "validation_fraction=0.2",
-]  # fmt: skip  # 8 of 10 images train: 4 steps an epoch
+# 8 of 10 images train: 4 steps an epoch
+SETTINGS = "pretrain=6 steps", "gan=0 steps", "save_every=2 steps", "batch_size=2"
 
 
 @pytest.fixture
@@ -167,32 +163,21 @@ def test_hardware_is_described(monkeypatch):
     assert "no GPU" in colab.hardware() and "Change runtime type" in colab.hardware()
 
 
-def test_jax_is_chosen_on_a_tpu_and_without_tensorflow(monkeypatch):
-    for there, given, backend in (
-        (("tensorflow", "jax"), None, None),
-        (("tensorflow", "jax", "libtpu"), None, "jax"),
-        (("jax",), None, "jax"),
-        (("jax", "libtpu"), "torch", "torch"),
+def test_jax_is_for_tpus_or_alone_and_onednn_for_training(monkeypatch):
+    keras, onednn = "KERAS_BACKEND", "TF_ENABLE_ONEDNN_OPTS"
+    for there, trains, given, taken in (
+        (("tensorflow", "jax"), False, {}, {}),
+        (("tensorflow", "jax", "libtpu"), False, {}, {keras: "jax"}),
+        (("jax",), False, {}, {keras: "jax"}),
+        (("jax", "libtpu"), False, {keras: "torch"}, {keras: "torch"}),
+        (("tensorflow",), True, {}, {onednn: "1"}),
+        (("tensorflow",), True, {onednn: "0"}, {onednn: "0"}),
     ):
         with monkeypatch.context() as patch:
-            patch.setenv("KERAS_BACKEND", str(given))
-            if given is None:
-                patch.delenv("KERAS_BACKEND")
+            patch.setattr(os, "environ", given)
             patch.setattr("importlib.util.find_spec", there.count)
-            colab.choose_backend()
-            assert os.environ.get("KERAS_BACKEND") == backend
-
-
-@pytest.mark.parametrize(
-    "trains, given, taken", [(0, "", ""), (1, "", "1"), (1, "0", "0")]
-)
-def test_only_training_asks_for_onednn(monkeypatch, trains, given, taken):
-    name = "TF_ENABLE_ONEDNN_OPTS"
-    monkeypatch.setenv(name, given)  # so that it is put back
-    if not given:
-        monkeypatch.delenv(name)
-    colab.choose_backend(trains)
-    assert os.environ.get(name, "") == taken
+            colab.choose_backend(trains)
+        assert given == taken
 
 
 @pytest.mark.parametrize(
@@ -264,22 +249,11 @@ def test_wherever_drive_fails_what_was_saved_is_found(
     assert number > 5
 
 
-def prepare(scenes, root, stop=None):
-    """The tiny run, and a reader that interrupts it in the step `stop`."""
-
-    def report(event):
-        if isinstance(event, training_events.Step) and event.number == stop:
-            signal.raise_signal(signal.SIGINT)
-
-    recipe = settings.with_settings(recipes.get_recipe("tiny"), SETTINGS)
-    return loop.prepare(recipe, [scenes], root=root, seed=3), report
-
-
 @pytest.fixture(scope="module")
 def whole(scenes, tmp_path_factory, no_curves, eager):
     """The root of a run that nothing disturbed."""
     root = tmp_path_factory.mktemp("whole")
-    assert loop.train(*prepare(scenes, root)) is None
+    assert loop.train(prepare(scenes, root, *SETTINGS)) is None
     return root
 
 
@@ -287,8 +261,8 @@ def whole(scenes, tmp_path_factory, no_curves, eager):
 def test_run_goes_on_and_again_resumes(machine, scenes, whole, faults, caplog):
     """Stopped while Drive fails; again on a new machine, which fails as well; again."""
     drive = machine(faults)
-    run, report = prepare(scenes, colab.root(), stop=5)
-    assert loop.train(run, report) == signal.SIGINT
+    run = prepare(scenes, colab.root(), *SETTINGS)
+    assert loop.train(run, stop_at(5)) == signal.SIGINT
     kinds = {kind for kind, _ in drive.failures()}
     assert kinds == {fault.partition("@")[0] for fault in faults.split()}
     assert "the run goes on" in caplog.text
@@ -298,10 +272,5 @@ def test_run_goes_on_and_again_resumes(machine, scenes, whole, faults, caplog):
         machine(faulty)
         root = colab.root()
         assert root == run.folder.root
-        assert loop.train(*prepare(scenes, root)) is None
-    logs, models = [], []
-    for place in (root, whole):
-        rows = pandas.read_csv(place / "loss/tiny.csv", dtype=str)
-        logs.append(rows.drop(columns=["seconds", "images_per_second"]).to_csv())
-        models.append((place / "models/tiny.h5").read_bytes())
-    assert logs[0] == logs[1] and models[0] == models[1]
+        assert loop.train(prepare(scenes, root, *SETTINGS)) is None
+    assert result(root) == result(whole)

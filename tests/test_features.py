@@ -44,7 +44,7 @@ def one_vgg(monkeypatch):
 
 
 def test_vgg_equals_keras_applications_on_the_same_weights(tmp_path, monkeypatch):
-    whole = keras.applications.VGG19(weights=None, include_top=False)
+    whole = whole_vgg()
     path = write_keras_2(tmp_path / "all.h5", whole)
     terms = ["vgg19/block1_conv1", "vgg19/block3_conv4", "vgg19/block5_conv4"]
     outputs = features.build_extractor(terms, {"vgg19": path})(PIXELS)
@@ -129,6 +129,7 @@ def test_vgg_in_16_bits_is_nearly_that_of_float32():
         assert norm(near) == pytest.approx(norm(gradient), rel=0.02)
 
 
+@pytest.mark.usefixtures("one_vgg")
 def test_terms_of_several_networks_and_none():
     terms = ["vgg19/block1_pool", "resnet18/block4", "pixels"]
     weights = {"vgg19": "random", "resnet18": "random"}

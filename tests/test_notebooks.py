@@ -27,14 +27,17 @@ NOTEBOOK = f"{COLAB}/github/srgan-tf/srgan_tf/blob/main/notebooks"
 KERNEL = {"display_name": "Python 3", "language": "python", "name": "python3"}
 MACHINE = re.compile(r"(?<![\w.~-])/(home|root|tmp|work|content|Users|mnt|var)\b")
 
-# What a test appends to the settings: tiny and offline; eager and without the curves
-# beside the log, and measured in no time: all else takes longer than these trainings.
+# What a test appends to the settings: tiny and offline; eager, without the curves
+# beside the log, with a discriminator of one convolution, and measured in no time: all
+# else takes longer than these trainings.
 EAGER = """
-import tensorflow
+import small_runs, tensorflow
 from matplotlib.figure import Figure
 from srgan_tf import plots
+from srgan_tf.networks import discriminator
 from srgan_tf.training import status
 tensorflow.config.run_functions_eagerly(True)
+discriminator.build_discriminator = small_runs.build_discriminator
 plots.loss_curves = lambda *_, **__: Figure()
 status.dry_run = lambda run, seconds, measure=status.dry_run: measure(run, 0.1)
 """
@@ -159,7 +162,7 @@ class Book:
         self.cells = read(name)
         keys = ("IPYTHONDIR", "XDG_CACHE_HOME", "SRGAN_CACHE")
         places = {key: folder / key for key in keys}
-        self.environment = {**os.environ, "PYTHONPATH": str(HERE.parent)}
+        self.environment = {**os.environ, "PYTHONPATH": f"{HERE.parent}:{HERE}"}
         self.environment |= {key: str(place) for key, place in places.items()}
         self.environment |= environment
         self.client = nbclient.NotebookClient(
@@ -230,7 +233,6 @@ def test_coco_stopped_and_killed_ends_as_if_not(kernel, scenes, served):
     with Book("SRGAN_coco", kernel.folder) as book:
         book.run(settings=coco("whole", address))
         check_coco(book)
-        book.run("prepare", settings=coco("again", address))  # it locks nothing
         stop = AT_STEP.format(1, int(signal.SIGINT))
         book.run("training", settings=coco("again", address), prepare=stop)
         assert "Stopped: run all cells again" in book.text("training")
@@ -321,7 +323,7 @@ def test_ablations_run(kernel, draw, scenes, served):
     changes = f"""
 ROOT, DATA, VALIDATION = colab.root("runs", "runs"), [{address!r}], [{test_address!r}]
 GENERATORS, LOSSES = ["ledig2017", "maddrell2018"], ["srresnet", "ledig2017_mse"]
-FEATURES, WEIGHTS, LIMIT, CENTER_CROP = "random", {{}}, 3, 24
+FEATURES, WEIGHTS, LIMIT, CENTER_CROP = "none", {{}}, 3, 24
 SAME = ["residual_blocks=1", "filters=4", "discriminator_filters=4", "patch_size=24"]
 SAME += ["batch_size=2", "validation_images=2", "sample_images=1"]
 BY_LOSS = ['content={{"pixels": 1.0}}', "pretrain=0 steps", "gan=1 step"]

@@ -158,7 +158,6 @@ def test_the_next_command_goes_on_but_not_with_another_file(site):
         ({"statuses": [503] * 9}, "503", 4),
         ({"content": HTML, "headers": {"Content-Type": "text/html; a"}}, "HTML", 1),
         ({"content": HTML}, "no zip", 1),
-        ({"content": b""}, "no zip", 1),
     ],
 )
 def test_what_is_not_the_whole_zip_is_named(site, change, subject, requests):
@@ -230,7 +229,6 @@ def test_names_stand_for_addresses_unless_they_exist(site, monkeypatch, make):
     [
         ("zip", None),
         (HTML, "no zip"),
-        (b"", "no zip"),
         (RuntimeError("Too many users\n\nhave viewed"), "many users have.*tomorrow"),
         (requests.ConnectionError("no route"), "no route"),
         (OSError(errno.ENOSPC, "No space left"), "cache: No space left"),

@@ -82,22 +82,6 @@ def test_differences_with_their_own_std_protocol_and_warning(measured):
     assert "256 dimensions" in scenes["warnings"][0]
 
 
-class Recorder:
-    """An embedding that is quick."""
-
-    title = "FID (a recorder)"
-
-    def predict_on_batch(self, batch):
-        return batch.mean(axis=(1, 2))[:, :2]
-
-
-@pytest.fixture
-def recorder(monkeypatch):
-    recorder = Recorder()
-    monkeypatch.setattr(features, "build_embedding", lambda *_: recorder)
-    return recorder
-
-
 def test_grey_photographs_are_compared_in_their_one_channel(scenes, tmp_path):
     """In one call with another test set, whose figures are its own."""
     (image, *_) = scenes.values()
@@ -116,7 +100,7 @@ def test_grey_photographs_are_compared_in_their_one_channel(scenes, tmp_path):
         assert found == pytest.approx(expected)
 
 
-def test_one_image_has_no_std(recorder, hr):
+def test_one_image_has_no_std(hr):
     evaluator = compare.Evaluator("random")
     reports, _ = compare.compare({"one": [hr]}, evaluator=evaluator, limit=1)
     cells = reports["one"]["results"]["bicubic"]

@@ -96,15 +96,3 @@ def test_bad_and_small_files_are_named_and_left_out(hr, tmp_path, caplog):
     found = testset.TestSet([tmp_path, hr], center_crop=44)
     assert (len(found), found.skipped) == (4, 5)
     assert all(file in caplog.text for file in [*bad, "small.png"])
-
-
-def test_any_size_takes_independent_images(hr, scenes, tmp_path):
-    for name, image in scenes.items():
-        photographs.write_image(tmp_path / "small" / name, image[:25, :30])
-    photographs.write_image(tmp_path / "others" / "x.png", BLACK)
-    folders = {"small": tmp_path / "small", "others": [tmp_path / "others"]}
-    found = testset.TestSet(hr, None, folders, any_size=True)
-    assert found.precomputed == ["small"]
-    assert next(iter(found)).precomputed["small"].shape == (25, 30, 3)
-    (other,) = found.independent["others"]
-    assert other.name == "x.png"

@@ -1,10 +1,10 @@
 """A generator's file: written, found, any age of it read, damage refused."""
 
 import dataclasses
+import functools
 import itertools
 import os
 import pathlib
-import time
 from unittest import mock
 
 import h5py
@@ -19,6 +19,7 @@ UPSAMPLER = dataclasses.replace(SMALL, architecture="upsampling")
 KERNEL = "003_residual_01_conv_1/kernel"
 
 
+@functools.cache
 def build_random(settings, seed=1):
     """A generator none of whose weights has the value it started with."""
     model, rng = generators.build_generator(settings), np.random.default_rng(seed)
@@ -66,17 +67,14 @@ def test_the_shipped_compact_generator_loads_and_keeps_white():
         assert np.all(generators.super_resolve(model, flat) == grey)
 
 
-def test_the_same_generator_gives_the_same_bytes(path, monkeypatch):
-    contents = []
-    for seconds in (0, 1.1):  # HDF5 would note the time, in seconds
-        time.sleep(seconds)
-        files.save_generator(build_random(SMALL), path)
-        contents.append(path.read_bytes())
-    assert contents[0] == contents[1]
+def test_a_save_that_fails_leaves_the_file_as_it_was(path, monkeypatch):
+    """The same bytes at any time: tests/training/test_loop.py compares them."""
+    files.save_generator(build_random(SMALL), path)
+    content = path.read_bytes()
     monkeypatch.setattr(os, "replace", mock.Mock(side_effect=OSError("no space")))
     with pytest.raises(OSError, match="no space"):
         files.save_generator(build_random(SMALL, 2), path)
-    assert path.read_bytes() == contents[0] and list(path.parent.iterdir()) == [path]
+    assert path.read_bytes() == content and list(path.parent.iterdir()) == [path]
 
 
 def test_a_model_is_found_by_path_or_name(tmp_path, monkeypatch):
@@ -100,12 +98,10 @@ def test_a_model_is_found_by_path_or_name(tmp_path, monkeypatch):
     [
         ({"architecture": "lambda"}, "architecture is 'lambda'"),
         ({"filters": 3}, "head_conv/kernel needs float32 (9, 9, 3, 3)"),
-        ({"residual_blocks": 10**6}, "residual_blocks is 1000000"),
         ({"lr_range": 1.0}, "no known generator"),
         ({"residual_blocks": 3}, "029_body_conv/kernel"),
         ({"format_version": 3}, "format is 3"),
         ({"format_version": b"x"}, "no known generator"),
-        ({"residual_blocks": 2.0}, "residual_blocks is 2.0"),
         ({"residual_blocks": 64, "filters": 512}, "filters is 512"),
         ({"recipe": 3}, "recipe is 3"),
         ({"step": b"x"}, "step is 'x'"),

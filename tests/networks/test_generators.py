@@ -24,17 +24,20 @@ def small(architecture, blocks=1, filters=8):
 @pytest.mark.parametrize(
     "values, trainable, non_trainable",
     [
-        (("upsampling",), 2_039_555, 4_224),  # UpSampler 2019, goldens.md
-        (("srresnet",), 1_550_659, 4_224),
-        (("inception_a",), 1_943_299, 8_320),  # about 100,000 fewer, as Singh 2019
+        (("upsampling", 16), 2_039_555, 4_224),  # UpSampler 2019, goldens.md
+        (("srresnet", 16), 1_550_659, 4_224),
+        (("inception_a", 16), 1_943_299, 8_320),  # about 100,000 fewer, as Singh 2019
         (("deconv", 5), 542_339, 1_408),
         (("compact", 16, 64, False), 1_248_112, 0),
         (("compact", 4, 16, False), 28_288, 0),
     ],
 )
 def test_parameters_are_as_many_as_published(values, trainable, non_trainable):
-    model = build(*values)
-    assert model.count_params() == trainable + non_trainable
+    """Of one block and of two: each further one has as many."""
+    architecture, blocks, *others = values
+    small, model = (build(architecture, count, *others) for count in (1, 2))
+    least, block = small.count_params(), model.count_params() - small.count_params()
+    assert least + (blocks - 1) * block == trainable + non_trainable
     kinds = {type(layer).__name__ for layer in model.layers}
     assert ("Conv2D" not in kinds) == ("deconv" in values)
 
@@ -45,13 +48,11 @@ def test_any_size_is_enlarged_four_times_in_float32(
 ):
     """Under every policy: mixed ones are tried with and without BN."""
     precision = "mixed_bfloat16" if batch_norm else "mixed_float16"
-    for name in ("float32", precision):
+    for name in (precision, "float32"):
         policy(name)
         model = build(architecture, 1, 8, batch_norm)
         compute = model.get_layer("head_conv").compute_dtype
         assert (compute, model(lr).dtype) == (name.removeprefix("mixed_"), "float32")
-    policy("float32")
-    model = build(architecture, 1, 8, batch_norm)
     assert model(lr).shape == (2, 24, 36, 3)
     assert model(lr[:1, :1, :1]).shape == (1, 4, 4, 3)
     if architecture != "compact":  # which is linear

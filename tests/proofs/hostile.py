@@ -185,11 +185,9 @@ def odd_json(path, rng):
         path.write_text(rng.choice(whole))
         return
     tree = inner = json.loads(path.read_text())
-    while (
-        inner
-        and isinstance(inner, (dict, list))
-        and (inner is tree or rng.random() < 0.7)
-    ):
+    while inner and isinstance(inner, (dict, list)):
+        if inner is not tree and rng.random() >= 0.7:
+            break
         node = inner
         key = rng.choice(list(node) if isinstance(node, dict) else range(len(node)))
         inner = node[key]
@@ -204,14 +202,9 @@ def odd_csv(path, rng):
     path.write_text("\n".join(map(",".join, rows)))
 
 
-class Nearest:
-    """In place of a generator's upscaler."""
-
-    def __init__(self, *_):
-        pass
-
-    def __call__(self, lr, progress=None):
-        return lr.repeat(4, axis=0).repeat(4, axis=1)
+def nearest(*_):
+    """In place of tiles.Upscaler."""
+    return lambda lr, progress=None: lr.repeat(4, axis=0).repeat(4, axis=1)
 
 
 def as_command(function):
@@ -304,7 +297,7 @@ def contents(place):
 def prove(place, count, seed):
     rng, here, data = random.Random(seed), os.getcwd(), place.parent / "scenes"
     _ = [(place / name).mkdir() for name in ("good", "empty")]
-    with quick(), mock.patch.object(tiles, "Upscaler", Nearest):
+    with quick(), mock.patch.object(tiles, "Upscaler", nearest):
         loop.train(prepare(data, place / "run"))
         shutil.copytree(place / "run", place / "kept")
         make_good(place / "good", data)
@@ -316,11 +309,7 @@ def prove(place, count, seed):
 
 
 def _prove(place, targets, count, rng):
-    tallies, times, peaks = (
-        {kind: Tally(f"hostile: {kind}") for kind in targets},
-        {},
-        [],
-    )
+    tallies, times, peaks = {k: Tally(f"hostile: {k}") for k in targets}, {}, []
     for number in range(count):
         kind = list(targets)[number % len(targets)]
         name, changes, command, codes = targets[kind]
@@ -345,9 +334,8 @@ def _prove(place, targets, count, rng):
         rose = peaks[-1] > max(peaks[:-1], default=0)
         promised = promised and after == before
         promised = promised and not (rose and peaks[-1] - peaks[0] > MOST)
-        tallies[kind].add(
-            promised, f"{number}, {change}, {path!r}: {code}, {text[-900:]}"
-        )
+        case = f"{number}, {change}, {path!r}: {code}, {text[-900:]}"
+        tallies[kind].add(promised, case)
         for name in ("out", "bad", *["run"] * (kind == "info")):
             shutil.rmtree(place / name, ignore_errors=True)
         if kind == "info":

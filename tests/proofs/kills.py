@@ -9,16 +9,13 @@ import tempfile
 import time
 import traceback
 
-from small_runs import result
+import small_runs
 
 from proofs import Tally, quick
 from srgan_tf import cli
 
-SETTINGS = [
-    "filters=4", "residual_blocks=1", "discriminator_filters=4", "patch_size=24",
-    "batch_size=4", "pretrain=16 steps", "gan=16 steps", "save_every=2 steps",
-    "sample_images=1", "fake_label_std=0.05", "ema=0.5",
-]  # fmt: skip
+SETTINGS = [*small_runs.SETTINGS, "pretrain=16 steps", "gan=16 steps",
+            "save_every=2 steps"]  # fmt: skip
 STEPS, A_RUN = 32, 8  # steps of a run, and kills until it is completed
 PRECISIONS = ("mixed_float16", "float32", "mixed_bfloat16")
 
@@ -87,7 +84,7 @@ def complete(folder, root, precision):
     if code:
         print((folder / "log.txt").read_text()[-2000:], file=sys.stderr)
         return code, None, first
-    return code, result(root), first
+    return code, small_runs.result(root), first
 
 
 def prove(folder, count, seed):

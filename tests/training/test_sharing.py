@@ -19,7 +19,10 @@ import pytest
 import small_runs
 import tensorflow as tf
 
-from srgan_tf import UserError, recipes, settings
+from srgan_tf import UserError, hdf5, recipes, settings
+from srgan_tf.data import batches, sources
+from srgan_tf.networks import discriminator
+from srgan_tf.training import loop, record, sharing
 
 HERE = pathlib.Path(__file__).parent
 RUN = [
@@ -30,9 +33,6 @@ RUN = [
 
 
 def prepared(folder, root, devices=None):
-    from srgan_tf.networks import discriminator
-    from srgan_tf.training import loop
-
     # Each device would normalize its part of a batch, one device the whole.
     discriminator.build_discriminator = functools.partial(
         small_runs.build_discriminator, batch_norm=False
@@ -42,32 +42,20 @@ def prepared(folder, root, devices=None):
     return loop.prepare(recipe, data, root=root, seed=3, devices=devices)
 
 
-def train(run, at=0, number=signal.SIGINT):
-    """Trains a run; at a step, a signal is sent to this process."""
-    from srgan_tf.training import events, loop
-
-    def report(event):
-        if isinstance(event, events.Step) and event.number == at:
-            os.kill(os.getpid(), number)
-
-    return loop.train(run, report)
-
-
 def main(folder, task):
-    from srgan_tf.training import record
-
     record.write_curves = lambda run: None
     if task == "devices":
         (cpu,) = tf.config.list_physical_devices("CPU")
         two = [tf.config.LogicalDeviceConfiguration()] * 2
         tf.config.set_logical_device_configuration(cpu, two)
-        return train(prepared(folder, task, "all"))
+        return loop.train(prepared(folder, task, "all"))
     second = json.loads(os.environ["TF_CONFIG"])["task"]["index"] == 1
     run = prepared(folder, task)
-    stopped = train(run, at=30 if second else 0), run.step, run.folder.is_written
+    stopped = loop.train(run, small_runs.stop_at(30 * second))
+    stopped = stopped, run.step, run.folder.is_written
     (folder / f"stopped_{int(second)}.json").write_text(json.dumps(stopped))
     try:
-        return train(run, at=40 if second else 0, number=signal.SIGKILL)
+        return loop.train(run, small_runs.stop_at(40 * second, number=signal.SIGKILL))
     except UserError as error:
         sys.exit(str(error))
 
@@ -97,7 +85,7 @@ def free_addresses():
 
 
 @pytest.fixture(scope="module")
-def folder(draw, tmp_path_factory, no_curves, small_discriminator):
+def folder(draw, tmp_path_factory, no_curves, small_discriminator, eager):
     """Three runs, which one device, two of them, and two machines train.
 
     devices: begun by one device, gone on with by two. machines: begun by two, of which
@@ -109,29 +97,23 @@ def folder(draw, tmp_path_factory, no_curves, small_discriminator):
     addresses = free_addresses()
     machines = [start(folder, "machines", i, addresses) for i in (0, 1)]
     run = prepared(folder, "one")
-    train(run, at=30)
+    loop.train(run, small_runs.stop_at(30))
     shutil.copytree(folder / "one", folder / "devices")
     devices = start(folder, "devices")
-    train(run)
+    loop.train(run)
     messages = [each.communicate(timeout=300)[1] for each in (*machines, devices)]
     codes = [each.returncode for each in (*machines, devices)]
     (folder / "ended.json").write_text(json.dumps([codes, messages]))
     shutil.copytree(folder / "machines", folder / "killed")
-    train(prepared(folder, "machines"))
+    loop.train(prepared(folder, "machines"))
     return folder
 
 
 def state_of(folder, root):
     """{variable: value} of the last checkpoint."""
-    path, found = folder / root / "models/tiny/checkpoint-00000060.h5", {}
-
-    def note(name, item):
-        if isinstance(item, h5py.Dataset) and item.dtype.kind == "f":
-            found[name] = item[()]
-
-    with h5py.File(path) as file:
-        file.visititems(note)
-    return found
+    with h5py.File(folder / root / "models/tiny/checkpoint-00000060.h5") as file:
+        held = {name: its[()] for name, its in hdf5.datasets(file).items()}
+    return {name: value for name, value in held.items() if value.dtype.kind == "f"}
 
 
 @pytest.mark.parametrize("root", ["devices", "machines"])
@@ -163,8 +145,6 @@ def test_a_killed_machine_ends_the_other_with_one_line(folder):
 def test_devices_that_cannot_share_a_batch_are_refused(
     wanted, batch_size, subject, monkeypatch
 ):
-    from srgan_tf.training import sharing
-
     two = [tf.config.LogicalDevice(f"/device:GPU:{i}", "GPU") for i in (0, 1)]
     monkeypatch.setattr(tf.config, "list_logical_devices", lambda kind: two)
     with pytest.raises(UserError, match=subject):
@@ -173,16 +153,12 @@ def test_devices_that_cannot_share_a_batch_are_refused(
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"cluster": 3}', '{"task": "chief"}'])
 def test_a_cluster_that_is_not_understood_is_named(text, monkeypatch):
-    from srgan_tf.training import sharing
-
     monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match="TF_CONFIG"):
         sharing.place_in_cluster()
 
 
 def test_the_chief_comes_first(monkeypatch):
-    from srgan_tf.training import sharing
-
     cluster = {"chief": ["a:1"], "worker": ["b:1", "c:1"]}
     for kind, index, machine in (("chief", 0, 0), ("worker", 0, 1), ("worker", 1, 2)):
         config = {"cluster": cluster, "task": {"type": kind, "index": index}}
@@ -191,9 +167,6 @@ def test_the_chief_comes_first(monkeypatch):
 
 
 def test_each_machine_makes_its_part_of_one_batch(draw, tmp_path):
-    from srgan_tf.data import batches, sources
-    from srgan_tf.training import sharing
-
     draw.draw_folder("scenes", tmp_path, count=6, size=48)
     found = sources.find_images([tmp_path])
     chosen = 4, "random", 24, 3, ["flip"]
