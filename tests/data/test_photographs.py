@@ -211,6 +211,9 @@ def test_alpha_grey_profile_and_16_bits_are_written(tmp_path):
         alpha = np.zeros_like(image.pixels[..., 0])
         photographs.write_image(clear, Photograph(image.pixels, alpha))
         assert (photographs.read_image(clear) == 255).all()
+    photographs.write_image(path, Photograph(DEEP, grey=True))  # its luma
+    luma = photographs.read_photograph(path).pixels[..., 0]
+    assert np.abs(luma - DEEP @ [0.299, 0.587, 0.114]).max() <= 0.5
     (tmp_path / "file").write_text("")
     wide = np.zeros((1, 16384, 3), np.uint8)
     for name, image in (("a.gif", IMAGE), ("file/a.png", IMAGE), ("a.webp", wide)):

@@ -100,7 +100,10 @@ def test_grey_photographs_are_compared_in_their_one_channel(scenes, tmp_path):
         assert found == pytest.approx(expected)
 
 
-def test_one_image_has_no_std(hr):
+def test_one_or_two_images_have_no_std(hr):
+    """Of two, every resample of different images holds both."""
+    reports, _ = compare.compare({"two": [hr]}, limit=2)
+    assert reports["two"]["results"]["bicubic"]["psnr_y_std"] is None
     evaluator = compare.Evaluator("random")
     reports, _ = compare.compare({"one": [hr]}, evaluator=evaluator, limit=1)
     cells = reports["one"]["results"]["bicubic"]

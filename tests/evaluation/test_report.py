@@ -198,8 +198,28 @@ def test_fid_py_of_folders_and_a_model(hr, models, draw, scenes, fid, tmp_path):
     assert "others" in warning  # not small, whose images are pairs of another size
     assert list(content["results"]) == ["bicubic", "A", "small", "others"]
     assert all(cells["fid"] > 0 for cells in content["results"].values())
-    code, _, error = fid(hr, names[1], "--limit", 1, "--features", "random")
+    code, _, error = fid(hr, "--features", "random", names[1], "--limit", 1)
     assert code == 2 and "one image" in error
+    code, _, error = fid(hr, names[1], "--features", "none")
+    assert code == 2 and "--features" in error
+
+
+def test_fid_of_other_images_is_of_their_middle_too(hr, scenes, fid, tmp_path, caplog):
+    """The same images under other names; and one that cannot be read."""
+    for name, image in scenes.items():
+        photographs.write_image(tmp_path / "others" / f"x{name}", image)
+    (tmp_path / "others" / "y.png").write_bytes(b"cut")
+    words = f"o={tmp_path / 'others'}", "--features", "random", "--center-crop", 24
+    code, *_ = fid(hr, *words, "-o", tmp_path / "out")
+    assert code == 1 and "y.png" in caplog.text  # it was left out
+    cells = strict(tmp_path / "out" / "compare.json")["results"]["o"]
+    assert abs(cells["fid"]) < 1e-6
+
+
+def test_a_comparison_is_not_written_among_its_images(hr, srgan):
+    for output in (hr, f"{hr}/output"):
+        code, _, error = srgan("compare", "--hr", hr, "-o", output)
+        assert code == 2 and str(hr) in error
 
 
 def test_fid_py_takes_models_here_or_the_shipped_ones(
@@ -209,6 +229,7 @@ def test_fid_py_takes_models_here_or_the_shipped_ones(
     common = hr, "--features", "random", "--limit", 2, "--center-crop", 24
     code, text, _ = fid(*common)
     assert code == 0 and "B - A" in text and "coco.h5" in text
+    assert fid(*common, "A=coco")[0] == 0
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "coco.h5").touch()
     code, _, errors = fid(*common)

@@ -90,6 +90,19 @@ def test_other_generators_in_the_format_with_the_fewest_operations(
     check(generator, path, "tflite")
 
 
+def test_upsampling_of_ones_own_is_exported_or_named(tmp_path):
+    lr = keras.Input((None, None, 3))
+    path = tmp_path / "model"
+    for interpolation in ("nearest", "bilinear"):
+        layer = keras.layers.UpSampling2D(4, interpolation=interpolation, name="up")
+        generator = keras.Model(lr, layer(lr))
+        if interpolation == "nearest":
+            export.export(generator, path, "savedmodel")
+            check(generator, path, "savedmodel")
+    with pytest.raises(UserError, match="up"):
+        export.export(generator, tmp_path / "other", "savedmodel")
+
+
 def test_a_missing_package_is_named_and_nothing_is_left(tmp_path, monkeypatch):
     def fail(self, path, **options):
         pathlib.Path(path).write_text("half")

@@ -15,7 +15,8 @@ from proofs import Tally, quick
 from srgan_tf import cli
 
 SETTINGS = [*small_runs.SETTINGS, "pretrain=16 steps", "gan=16 steps",
-            "save_every=2 steps"]  # fmt: skip
+            "save_every=2 steps", "sample_every=4 epochs",
+            "validate_every=4 epochs"]  # fmt: skip
 STEPS, A_RUN = 32, 8  # steps of a run, and kills until it is completed
 PRECISIONS = ("mixed_float16", "float32", "mixed_bfloat16")
 

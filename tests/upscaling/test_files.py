@@ -214,7 +214,7 @@ def test_what_cannot_be_upscaled_is_named(model):
     for wrong, subject in (
         (photo(6, 9)[..., 0], r"uint8 \[6, 9\]"), (photo(6, 9) / 255, "float64"),
         (np.zeros((6, 9, 4), np.uint8), "4"), ("nowhere.jpg", "nowhere.jpg"),
-        (".", "no regular file"),
+        (".", "no regular file"), (Image.new("I;16B", (9, 6)), "I;16B"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=subject):
             srgan_tf.upscale(wrong, model)

@@ -227,6 +227,9 @@ def test_blend_interpolates_every_weight():
         for weight, a, b in weights:
             expected = (1 - amount) * np.array(a) + amount * np.array(b)
             np.testing.assert_allclose(weight, expected, rtol=1e-6)
+    for amount in (-0.1, 50, float("nan")):
+        with pytest.raises(UserError, match="0 to 1"):
+            tiles.blend(generator, other, amount)
     assert any("moving" in weight.path for weight in mixed.weights)
     for name, value in {"residual_blocks": 2, "lr_range": (0.0, 1.0)}.items():
         with pytest.raises(UserError, match=name):
