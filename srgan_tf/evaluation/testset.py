@@ -101,28 +101,26 @@ class TestSet:
         """The pixels of an independent image; a warning and None if it is unusable."""
         try:
             image = photographs.read_image(entry.read(), entry.label)
-            return self._cut(image) if self.center_crop else image
+            return self._cut(image, entry.label) if self.center_crop else image
         except UserError as error:
             self.skipped += 1
             logger.warning("left out: %s", error)
+            return None
 
     def _pictures(self, files):
         read, entry = photographs.read_image, files["hr"]
         images = {role: read(each.read(), each.label) for role, each in files.items()}
         whole = images.pop("hr")
-        if min(whole.shape[:2]) < self.minimum_side:
-            problem = f"{entry.label} is smaller than {self.minimum_side} pixels."
-            raise photographs.UnreadableImage(problem)
-        hr = self._cut(whole)
+        hr = self._cut(whole, entry.label)
         lr = pixels.bicubic_down(hr)
         for role, image in images.items():
             fits = lr if role == "lr" else hr
-            larger = image.shape == whole.shape or (self.any_size and self.center_crop)
-            if image.shape == fits.shape:
-                continue
-            if role != "lr" and larger:
-                images[role] = self._cut(image)
-            elif role == "lr" or not self.any_size:
+            whole_too = image.shape == whole.shape or (
+                self.any_size and self.center_crop and image.shape != fits.shape
+            )
+            if role != "lr" and whole_too:
+                images[role] = self._cut(image, files[role].label)
+            elif image.shape != fits.shape and not (self.any_size and role != "lr"):
                 fix = f"give {_size(lr)}" if role == "lr" else "compare upscaled images"
                 problem = f"is {_size(image)}, but its HR image is {_size(whole)}"
                 raise UserError(f"{files[role].label} {problem}: {fix}.")
@@ -130,7 +128,10 @@ class TestSet:
         grey = grey and photographs.read_photograph(entry.read(), entry.label).grey
         return Pictures(entry.name, hr, images.pop("lr", lr), images, grey)
 
-    def _cut(self, image):
+    def _cut(self, image, label):
+        if min(image.shape[:2]) < self.minimum_side:
+            problem = f"{label} is smaller than {self.minimum_side} pixels."
+            raise photographs.UnreadableImage(problem)
         if self.center_crop:
             return pixels.center_crop(image, self.center_crop)
         return pixels.crop_to_multiple(image)
