@@ -240,6 +240,7 @@ COMMANDS = {  # command: a description, two examples, options
         _row("--tile N", "Work in tiles of N pixels; otherwise the memory decides."),
         _row("--blend SHARE", "Mix two models: 0 is --model, 1 is --with."),
         _row("--with MODEL", "Name the second model of --blend.", dest="other"),
+        _row("--ensemble", "Average over 8 flips and turns: 8 times as long, better."),
         _row("--format F", "Write this", "png", choices=("png", "jpg", "webp")),
     ),
     "export": (

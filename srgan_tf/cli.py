@@ -226,7 +226,7 @@ def _upscale(options):
     if options.other:
         other = files.load_generator(files.find_model(options.other))
         model = tiles.blend(model, other, options.blend)
-    upscaler = tiles.Upscaler(model, options.tile or "auto")
+    upscaler = tiles.Upscaler(model, options.tile or "auto", options.ensemble)
     with progress.Bar() as bar:
         unwritten = upscaling.run(jobs, upscaler, bar.images)
     if written := len(jobs) - unwritten:

@@ -177,6 +177,18 @@ def test_images_of_any_shape_range_and_depth():
     assert (sr % 257 != 0).mean() > 0.3  # not 8 bits turned into 16
 
 
+def test_an_ensemble_is_the_mean_of_eight_views():
+    model, lr = build("compact"), photo(25, 34).astype(np.float32)
+    expected = 0
+    for turns in range(4):
+        view = np.rot90(lr, turns)
+        both = in_one_piece(model, view) + in_one_piece(model, view[::-1])[::-1]
+        expected = expected + np.rot90(both, -turns) / 8
+    sr = tiles.Upscaler(model, tile=8, ensemble=True)(lr)
+    np.testing.assert_allclose(sr, expected, rtol=0, atol=1e-4 * 127.5)
+    assert np.abs(sr - in_one_piece(model, lr)).max() > 1
+
+
 def test_auto_takes_what_memory_there_is(monkeypatch):
     areas = []
     assert tiles.free_memory() > 2**20
